@@ -1,0 +1,1 @@
+"""Formulas as data: a small closed algebra, its evaluator and its writers."""

@@ -1,0 +1,1 @@
+"""From YAML text to a validated description of a network, with the place of every mistake."""

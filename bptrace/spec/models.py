@@ -1,0 +1,226 @@
+"""The top level of the YAML, apart from the fields of layers and optimizers.
+
+Defaults are the first of the words allowed. Models are few, since each costs start-up time.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from bptrace.spec.base import (
+    AnyName,
+    Array,
+    Check,
+    Complaint,
+    Count,
+    Name,
+    Number,
+    Positive,
+    Strict,
+    Text,
+    describe,
+    refuse,
+    refuse_all,
+)
+from bptrace.spec.fields import Expressions, GivenArrays, Ids, InputArrays, Inputs, TargetArrays
+from bptrace.spec.registry import Layers, Optimizer
+from bptrace.spec.translate import Refused, validate
+from bptrace.spec.words import LOSSES, LOSSES_WITHOUT_TARGETS
+
+__all__ = [
+    "Conventions",
+    "Data",
+    "DataNames",
+    "Initializer",
+    "LossSpec",
+    "Losses",
+    "Network",
+    "Penalty",
+    "Rounding",
+    "Stop",
+    "Training",
+]
+
+NotNegative = Annotated[Number, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class DataNames(Strict):
+    """Aliases of the columns, in order."""
+
+    inputs: list[Name] | None = None
+    targets: list[Name] | None = None
+
+
+class Data(Strict):
+    """`inputs`, `targets`: (samples, ...), or several by name."""
+
+    inputs: InputArrays
+    targets: TargetArrays | None = None
+    names: DataNames = DataNames()
+
+
+class Initializer(Strict):
+    """How parameters that are not given are drawn; constants of a `type` that has none are refused later."""
+
+    type: Literal[
+        "uniform",
+        "normal",
+        "xavier_uniform",
+        "xavier_normal",
+        "he_uniform",
+        "he_normal",
+        "zeros",
+        "ones",
+        "constant",
+    ] = "uniform"
+    low: Number | None = None
+    high: Number | None = None
+    mean: Number | None = None
+    std: NotNegative | None = None
+    gain: Number | None = None
+    value: Number | None = None
+    numpy_legacy: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+
+
+class LossSpec(Strict):
+    """One loss. None stands for the default of its type."""
+
+    type: str
+    reduction: Literal["mean", "sum"] | None = None
+    outputs: Literal["sum", "mean"] | None = None
+    weight: Number = 1.0
+    of: AnyName | None = None
+    targets: AnyName | None = None
+    threshold: Positive | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> LossSpec:
+        if self.type not in LOSSES:
+            raise refuse(f"unknown loss '{self.type}'", at=["type"], known=LOSSES, got=self.type)
+        if self.threshold is not None and self.type != "huber":
+            raise refuse(f"{self.type} has no threshold", "huber", at=["threshold"], at_key=True)
+        if self.targets is not None and self.type in LOSSES_WITHOUT_TARGETS:
+            raise refuse(f"{self.type} has no targets", at=["targets"], at_key=True)
+        return self
+
+
+def _losses(value: object) -> tuple[LossSpec, ...]:
+    """A name, a mapping, or a list of these."""
+    several = isinstance(value, list)
+    items = value if isinstance(value, list) else [value]
+    losses, complaints = [], []
+    for i, item in enumerate(items):
+        prefix = (i,) if several else ()
+        try:
+            losses.append(_loss(item))
+        except Refused as error:
+            complaints += [complaint.under(*prefix) for complaint in error.complaints]
+    if not items:
+        complaints.append(Complaint((), "no loss in the list", "at least one, or no 'loss' at all"))
+    if complaints:
+        raise refuse_all(complaints)
+    return tuple(losses)
+
+
+def _loss(item: object) -> LossSpec:
+    if isinstance(item, str):
+        if item not in LOSSES:
+            raise Refused([Complaint((), f"unknown loss '{item}'", known=LOSSES, got=item)])
+        return LossSpec(type=item)
+    if not isinstance(item, dict):
+        raise Refused([Complaint((), f"not a loss: {describe(item)}", "its name, or {type: name, ...}")])
+    return validate(LossSpec, item)
+
+
+Losses: TypeAlias = Annotated[tuple[LossSpec, ...], Check(_losses, {"$comment": "losses"})]
+"""A loss, or a list of them."""
+
+
+class Penalty(Strict):
+    """Weight decay as part of the loss."""
+
+    l1: NotNegative = 0.0
+    l2: NotNegative = 0.0
+    bias: bool = False
+    scale: Literal["half", "one", "half_over_samples", "over_samples"] = "half"
+
+
+class Stop(Strict):
+    """When to end before the last epoch."""
+
+    loss_below: Number | None = None
+    gradient_below: Number | None = None
+    patience: Count | None = None
+
+
+class Training(Strict):
+    """`iterations` or `epochs`; one iteration where neither is given."""
+
+    iterations: Count | None = None
+    epochs: Count | None = None
+    batch_size: Literal["all"] | Count = "all"
+    order: Literal["given", "shuffle"] = "given"
+    seed: Seed = 0
+    stop: Stop = Stop()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            if "iterations" in value and "epochs" in value:
+                raise refuse(
+                    "iterations and epochs are both given", "one of them", at=["epochs"], at_key=True
+                )
+            if "iterations" not in value and "epochs" not in value:
+                return {**value, "iterations": 1}
+        return value
+
+
+class Rounding(Strict):
+    """Rounded as on paper."""
+
+    digits: Annotated[int, Field(ge=0, le=50)]
+    kind: Literal["decimals", "significant"] = "decimals"
+    mode: Literal["half_up", "half_even"] = "half_up"
+    after: Literal["line", "operation"] = "line"
+
+
+class Conventions(Strict):
+    """Where textbooks differ."""
+
+    update_order: Literal["simultaneous", "sequential"] = "simultaneous"
+    delta_sign: Literal["gradient", "error"] = "gradient"
+    delta_scale: Literal["batch", "sample"] = "batch"
+    weight_layout: Literal["out_in", "in_out"] = "out_in"
+    sample_axis: Literal["rows", "columns"] = "rows"
+    derivative_from: Literal["activation", "pre_activation"] = "activation"
+    rounding: Literal["none"] | Rounding = "none"
+    ties: Literal["first", "all"] = "first"
+    channel_order: Literal["first", "last"] = "first"
+
+
+class Network(Strict):
+    """A whole file: `layers:` or `graph:`, and what is done with it."""
+
+    name: Text | None = None
+    source: Text | None = None
+    notes: Text | None = None
+    seed: Seed = 0
+    initializer: Initializer | None = None
+    data: Data | None = None
+    inputs: Inputs = Field(default_factory=dict)
+    parameters: GivenArrays = Field(default_factory=dict)
+    graph: Expressions = Field(default_factory=dict)
+    output: AnyName | None = None
+    layers: Layers = ()
+    loss: Losses = ()
+    penalty: Penalty | None = None
+    optimizer: Optimizer | None = None
+    training: Training = Training(iterations=1)
+    upstream: dict[str, Array] = Field(default_factory=dict)
+    tangents: Ids = "none"
+    rule: Literal["backprop"] = "backprop"
+    conventions: Conventions = Conventions()
