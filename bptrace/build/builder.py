@@ -1,0 +1,202 @@
+"""The builder: what layers use to put their nodes into the graph.
+
+It knows the data, the conventions and the outputs of the layers built so far, and collects every
+problem with its place in the YAML, so that all are reported at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from bptrace.build.initial import Drawer, Fan
+from bptrace.build.names import LayerNames, common_prefix
+from bptrace.errors import Problem
+from bptrace.graph.graph import Graph
+from bptrace.graph.node import Node, Own, Shape
+from bptrace.graph.op import Op
+from bptrace.layers.base import LayerSpec, Path
+from bptrace.ops.activations import FROM_ARGUMENT, Identity, Unary
+from bptrace.ops.shaping import Concat
+from bptrace.ops.softmax import AlongAxis
+from bptrace.spec.base import shape_of
+
+if TYPE_CHECKING:
+    from bptrace.spec.load import Spec
+
+LARGEST_PARAMETER = 50_000_000
+"""Elements of one parameter (400 MB) above which a network is refused before any allocation."""
+
+
+class Builder:
+    """Builds one graph, for one batch size (`samples`)."""
+
+    def __init__(self, spec: Spec, samples: int) -> None:
+        self.spec = spec
+        self.network = spec.network
+        self.conventions = spec.network.conventions
+        self.samples = samples
+        self.graph = Graph()
+        self.problems: list[Problem] = []
+        self.outputs: dict[str, Node] = {}
+        self.unit_names: dict[str, tuple[str, ...]] = {}
+        self.parameters: dict[str, dict[str, Node]] = {}
+        self.trainable: list[Node] = []
+        self.held: list[Node] = []
+        self.drawn: list[str] = []
+        self.titles: dict[str, dict[str, Any]] = {}
+        self.drawer = Drawer(self.network.seed, self.network.initializer)
+        self.columns = self.conventions.sample_axis == "columns"
+        self.delta_factor = self._delta_factor()
+
+    def _delta_factor(self) -> int:
+        """What the conventions multiply a delta with: -1 for errors, N for a sample's own."""
+        sign = -1 if self.conventions.delta_sign == "error" else 1
+        means = all(loss.reduction != "sum" and loss.type != "sum" for loss in self.network.loss)
+        each = self.conventions.delta_scale == "sample" and means and self.network.loss
+        return sign * (self.samples if each else 1)
+
+    def problem(self, path: Path, message: str, expected: str = "", known: Iterable[str] = (), got: str = "") -> None:
+        """Note a mistake at a place of the YAML."""
+        self.problems.append(self.spec.problem(path, message, expected, known, got))
+
+    def convention(self, name: str, layer: LayerSpec) -> str:
+        """A convention, which a layer may set for itself."""
+        own = getattr(layer, name, None)
+        return str(own if own is not None else getattr(self.conventions, name))
+
+    def names(self, layer: LayerSpec, path: Path, parts: tuple[str, ...]) -> LayerNames:
+        """The layer's `names`, refusing those of parts that it does not have."""
+        for part in layer.names:
+            if part not in parts:
+                self.problem((*path, "names", part), f"{layer.type} has no part '{part}'", known=parts, got=part)
+
+        def complain(part: str, message: str, expected: str) -> None:
+            self.problem((*path, "names", part), message, expected)
+
+        return LayerNames(layer.names, complain)
+
+    def parameter(
+        self,
+        layer: LayerSpec,
+        name: str,
+        part: str,
+        sign: str,
+        shape: Shape,
+        axes: tuple[str, ...],
+        path: Path,
+        *,
+        fan: Fan,
+    ) -> Node:
+        """A parameter of a layer: given, filled by a number, drawn, or shared with another layer."""
+        if layer.share:
+            return self._shared(layer, part, shape, path)
+        id = f"{name}.{sign}"
+        size = 1
+        for extent in shape:
+            size *= extent
+        given = getattr(layer, part, None)
+        if isinstance(given, bool):
+            given = None
+        if size > LARGEST_PARAMETER:
+            text = "×".join(map(str, shape))
+            self.problem((*path, part), f"{id} would have {text} = {size:,} elements", f"at most {LARGEST_PARAMETER:,}")
+            size, shape = 0, (0,) * len(shape)
+        if given is None:
+            values = self.drawer.draw(id, size, fan, part != "weights", layer.initializer)
+            self.drawn.append(id)
+        elif isinstance(given, float):
+            values = [given] * size
+        elif shape_of(given) != shape:
+            expected = f"the shape {list(shape)} ({', '.join(axes)})" if shape else "one number"
+            self.problem((*path, part), f"the shape is {list(shape_of(given))}", expected)
+            values = [0.0] * size
+        else:
+            values = _leaves(given)
+        names = LayerNames(layer.names, lambda p, m, e: self.problem((*path, "names", p), m, e)).flat(part, shape)
+        trainable = layer.trainable if isinstance(layer.trainable, bool) else layer.trainable.get(part, True)
+        element = common_prefix(names, "θ" if part == "threshold" else sign) if names else sign
+        array = sign if part != "threshold" else "θ"
+        word = {"weights": "weights", "bias": "bias", "threshold": "bias"}.get(part, "parameter")
+        node = self.graph.leaf(
+            id, shape, values, phase="parameter", symbol=Own(array, element), axes=axes, names=names, layer=name, word=word
+        )
+        self.graph.name_elements(node)
+        self.parameters.setdefault(name, {})[part] = node
+        (self.trainable if trainable else self.held).append(node)
+        if len(set(names)) < len(names) and trainable and shape:
+            self.problem(
+                (*path, "names", part), "one name for several elements that are trained apart",
+                "a name each, or hold them (trainable), or tie them (shared_bias)",
+            )  # fmt: skip
+        return node
+
+    def _shared(self, layer: LayerSpec, part: str, shape: Shape, path: Path) -> Node:
+        found = self.parameters.get(layer.share or "", {})
+        node = found.get(part) or found.get("threshold" if part == "bias" else part)
+        if node is None:
+            known = tuple(self.parameters)
+            self.problem((*path, "share"), f"no {part} in a layer '{layer.share}' above", known=known, got=layer.share or "")
+            return self.graph.leaf(f"{path}.{part}", shape, [0.0], phase="parameter", symbol=Own("?"))
+        if node.shape != shape:
+            self.problem((*path, "share"), f"{node.id} has the shape {list(node.shape)}", f"{list(shape)}")
+        return node
+
+    def activate(
+        self, layer: LayerSpec, name: str, z: Node, names: LayerNames, unit_names: tuple[str, ...]
+    ) -> Node:
+        """The layer's activation node, or its pre-activation where it has none."""
+        function = layer.activation if layer.activation is not None else getattr(layer, "function", None)
+        if function is None or (isinstance(function, Identity) and z.layer == name):
+            self.graph.alias(f"{name}.y", z)
+            return z
+        op = self.function(layer, function, len(z.shape))
+        a = self.graph.add(
+            f"{name}.a", op, z,
+            phase="forward", symbol=Own(names.symbol("a", "a")), axes=z.axes, layer=name, word="activation",
+            names=names.elements("a", "a", unit_names), quiet=self.delta_factor != 1, aliases=[f"{name}.y"],
+        )  # fmt: skip
+        self.graph.name_elements(a)
+        return a
+
+    def function(self, layer: LayerSpec, function: Op, rank: int) -> Op:
+        """The activation with the conventions applied."""
+        if self.convention("derivative_from", layer) == "pre_activation" and isinstance(function, Unary):
+            return FROM_ARGUMENT.get(type(function), lambda: function)()
+        if isinstance(function, AlongAxis):
+            return type(function)(axis=0 if self.columns else rank - 1)
+        return function
+
+    def source(self, layer: LayerSpec, path: Path, previous: Node) -> Node:
+        """What a layer reads: the layer before, or the named ones, joined along the features."""
+        if layer.input is None:
+            return previous
+        wanted = [layer.input] if isinstance(layer.input, str) else layer.input
+        nodes: list[Node] = []
+        for k, name in enumerate(wanted):
+            if name not in self.outputs:
+                at = (*path, "input") if isinstance(layer.input, str) else (*path, "input", k)
+                self.problem(at, f"no layer or input '{name}' above", known=tuple(self.outputs), got=name)
+            else:
+                nodes.append(self.outputs[name])
+        if not nodes:
+            return previous
+        if len(nodes) == 1:
+            return nodes[0]
+        axis = 0 if self.columns else len(nodes[0].shape) - 1
+        try:
+            return self.graph.add(
+                f"{'+'.join(wanted)}", Concat(axis), *nodes,
+                phase="forward", symbol=Own("x"), axes=nodes[0].axes, names=_joined(nodes), inline=True,
+            )  # fmt: skip
+        except ValueError as error:
+            self.problem((*path, "input"), str(error), "inputs that differ in their features only")
+            return nodes[0]
+
+
+def _joined(nodes: list[Node]) -> tuple[str, ...]:
+    return tuple(name for node in nodes for name in node.names) if all(node.names for node in nodes) else ()
+
+
+def _leaves(value: Any) -> list[float]:
+    return [number for item in value for number in _leaves(item)] if isinstance(value, list) else [value]

@@ -1,0 +1,223 @@
+"""The loss: terms for each output, added up to samples and to one number; penalties."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from bptrace.build.builder import Builder
+from bptrace.graph.node import Node, Own
+from bptrace.graph.op import Op
+from bptrace.ops import losses as terms
+from bptrace.ops.activations import Sigmoid
+from bptrace.ops.arithmetic import Add, Scale
+from bptrace.ops.penalty import PenaltySum
+from bptrace.ops.reduction import Mean, Total
+from bptrace.ops.softmax import Softmax
+from bptrace.spec.words import LOSSES_WITHOUT_TARGETS
+
+if TYPE_CHECKING:
+    from bptrace.build.data import Table
+    from bptrace.spec.models import LossSpec, Penalty
+
+TERMS: dict[str, Callable[[LossSpec], Op]] = {
+    "half_squared_error": lambda spec: terms.HalfSquaredError(),
+    "squared_error": lambda spec: terms.SquaredError(),
+    "mean_squared_error": lambda spec: terms.SquaredError(),
+    "mean_absolute_error": lambda spec: terms.AbsoluteError(),
+    "absolute_error": lambda spec: terms.AbsoluteError(),
+    "huber": lambda spec: terms.Huber(spec.threshold or 1.0),
+    "log_cosh": lambda spec: terms.LogCosh(),
+    "hinge": lambda spec: terms.Hinge(),
+    "squared_hinge": lambda spec: terms.SquaredHinge(),
+    "binary_cross_entropy": lambda spec: terms.BinaryCrossEntropy(),
+    "binary_cross_entropy_with_logits": lambda spec: terms.BinaryCrossEntropyWithLogits(),
+    "cross_entropy": lambda spec: terms.CrossEntropy(),
+    "cross_entropy_with_logits": lambda spec: terms.CrossEntropyWithLogits(),
+}
+MEAN_OUTPUTS = ("mean_squared_error", "mean_absolute_error")
+CLASSES = ("cross_entropy", "cross_entropy_with_logits")
+
+
+class Losses:
+    """Adds the losses of a network; `bypass` is what reverse mode needs of fused deltas."""
+
+    def __init__(self, builder: Builder, tables: dict[str, Table]) -> None:
+        self.builder = builder
+        self.graph = builder.graph
+        self.tables = tables
+        self.bypass: dict[Node, tuple[Node, Op]] = {}
+
+    def add(self, output: Node) -> Node | None:
+        """The loss of the whole network, or None where the YAML has none."""
+        specs = self.builder.network.loss
+        if not specs:
+            return None
+        penalised = self._penalised()
+        whole = "loss.data" if penalised else "loss"
+        if len(specs) == 1:
+            loss = self._one(specs[0], "loss", whole, output, ("loss",))
+        else:
+            parts = [self._one(spec, f"loss.{k}", f"loss.{k}", output, ("loss", k - 1)) for k, spec in enumerate(specs, 1)]
+            loss = self.graph.add(whole, Add(), *parts, phase="loss", symbol=Own("E"), block="loss", quiet=True)
+        if penalised:
+            loss = self._with_penalty(loss, penalised)
+        loss.word = "total_loss" if len(specs) > 1 else specs[0].type
+        self.graph.loss = loss
+        return loss
+
+    def _one(self, spec: LossSpec, prefix: str, whole: str, output: Node, path: tuple[str | int, ...]) -> Node:
+        builder = self.builder
+        if spec.of:
+            found = builder.outputs.get(spec.of)
+            if found is None:
+                builder.problem((*path, "of"), f"no layer '{spec.of}'", known=tuple(builder.outputs), got=spec.of)
+            output = found or output
+        sample = len(output.axes) - 1 if builder.columns and output.axes else 0
+        batched = bool(output.axes) and output.axes[sample] == "sample"
+        rest = tuple(i for i in range(len(output.shape)) if not (batched and i == sample))
+        words = tuple(output.axes[i] if output.axes else "place" for i in rest)
+        mark = prefix.removeprefix("loss").replace(".", "")
+        symbol = Own(f"E{mark}")
+        mean_outputs = (spec.outputs or ("mean" if spec.type in (*MEAN_OUTPUTS, "mean") else "sum")) == "mean"
+        mean_samples = (spec.reduction or ("sum" if spec.type == "sum" else "mean")) == "mean"
+        value = output
+        if spec.type not in LOSSES_WITHOUT_TARGETS:
+            value = self._terms(spec, prefix, output, path, symbol, sample if batched else -1)
+        if rest:
+            op: Op = Mean(rest, words) if mean_outputs else Total(rest, words)
+            axes = ("sample",) if batched else ()
+            value = self.graph.add(
+                f"{prefix}.samples", op, value, phase="loss", symbol=symbol, axes=axes, block="loss", quiet=True
+            )
+        op = Mean((0,), ("sample",)) if mean_samples else Total((0,), ("sample",))
+        if not batched:
+            op = Add()
+        if spec.weight == 1:
+            return self.graph.add(whole, op, value, phase="loss", symbol=symbol, block="loss", quiet=True, word=spec.type)
+        inner = self.graph.add(
+            f"{prefix}.unweighted", op, value, phase="loss", symbol=symbol, block="loss", quiet=True, inline=True
+        )
+        factor = Fraction(repr(spec.weight))
+        return self.graph.add(
+            whole, Scale(factor), inner, phase="loss", symbol=symbol, block="loss", quiet=True, word=spec.type
+        )
+
+    def _terms(
+        self, spec: LossSpec, prefix: str, output: Node, path: tuple[str | int, ...], symbol: Own, sample: int
+    ) -> Node:
+        target = self._target(spec, output, path, sample)
+        op = TERMS[spec.type](spec)
+        feature = next((i for i in reversed(range(len(output.shape))) if i != sample), 0)
+        if isinstance(op, terms.CrossEntropyWithLogits):
+            op = terms.CrossEntropyWithLogits(feature)
+        units = self.builder.unit_names.get(output.layer, ())
+        node = self.graph.add(
+            f"{prefix}.terms", op, target, output,
+            phase="loss", symbol=symbol, axes=output.axes, block="loss", quiet=True, word="loss_term",
+            names=tuple(f"{symbol.array}_{unit}" for unit in units),
+        )  # fmt: skip
+        fused = (isinstance(op, terms.CrossEntropy) and isinstance(output.op, Softmax)) or (
+            isinstance(op, terms.BinaryCrossEntropy) and isinstance(output.op, Sigmoid)
+        )
+        if fused:
+            whole = isinstance(op, terms.BinaryCrossEntropy) or self._adds_up(target)
+            self.bypass[node] = (output.inputs[0], terms.FusedDelta(feature, whole=whole))
+        return node
+
+    def _adds_up(self, target: Node) -> bool:
+        """Whether the targets of every sample add up to 1."""
+        table = self.tables.get(target.id)
+        return table is not None and all(abs(sum(row) - 1) < 1e-12 for row in table.rows)
+
+    def _target(self, spec: LossSpec, output: Node, path: tuple[str | int, ...], sample: int) -> Node:
+        """The leaf of the targets; class numbers become rows with a single 1."""
+        builder = self.builder
+        targets = {name: table for name, table in self.tables.items() if table.kind == "targets"}
+        name = spec.targets or ("t" if "t" in targets or len(targets) != 1 else next(iter(targets)))
+        table = targets.get(name)
+        if table is None:
+            if spec.targets:
+                builder.problem((*path, "targets"), f"no targets '{name}'", known=tuple(targets), got=name)
+            else:
+                builder.problem(path, f"{spec.type} needs targets", "data: {targets: [[...], ...]}")
+            return builder.graph.leaf(f"~t{len(builder.graph.nodes)}", output.shape, None, phase="data", symbol=Own("t"))
+        width = tuple(extent for i, extent in enumerate(output.shape) if i != sample)
+        if table.shape != width:
+            if not table.shape and spec.type in CLASSES and len(width) == 1:
+                self.tables[name] = table = self._one_hot(table, width[0])
+            else:
+                given, wanted = [len(table.rows), *table.shape], [len(table.rows), *width]
+                hint = "targets have a row a sample: [[0], [1]] for one output" if not table.shape else ""
+                builder.problem(
+                    ("data", "targets"), f"targets of shape {given} for outputs of shape {wanted}",
+                    hint or f"the shape {wanted}",
+                )  # fmt: skip
+                return builder.graph.leaf(f"~{name}", output.shape, None, phase="data", symbol=Own("t"))
+        if name in builder.graph.by_id:
+            return builder.graph.by_id[name]
+        from bptrace.build.names import common_prefix
+
+        units = builder.unit_names.get(output.layer, ())
+        node = builder.graph.leaf(
+            name, output.shape, None, phase="data", symbol=Own(common_prefix(table.names, name) if table.names else name),
+            axes=output.axes, names=table.names,
+        )  # fmt: skip
+        builder.graph.name_elements(node)
+        return node
+
+    def _one_hot(self, table: Table, classes: int) -> Table:
+        from bptrace.build.data import Table
+
+        rows: list[list[float]] = []
+        for n, (number,) in enumerate(table.rows):
+            if number != int(number) or not 0 <= number < classes:
+                self.builder.problem(
+                    ("data", "targets", n), f"{number:g} is no class", f"a whole number from 0 to {classes - 1}"
+                )
+                number = 0
+            rows.append([1.0 if k == int(number) else 0.0 for k in range(classes)])
+        return Table(table.name, table.kind, rows, (classes,), table.names, table.columns)
+
+    def _penalised(self) -> list[tuple[Node, Penalty]]:
+        """Every penalised parameter; the top's and a layer's penalties add up."""
+        found: list[tuple[Node, Penalty]] = []
+        own = {name: layer.penalty for name, layer in zip(self.builder.titles, self.builder.network.layers, strict=False)}
+        for node in [*self.builder.trainable, *self.builder.held]:
+            for penalty in (self.builder.network.penalty, own.get(node.layer)):
+                if penalty is not None and (penalty.l1 or penalty.l2) and (node.word != "bias" or penalty.bias):
+                    found.append((node, penalty))
+        return found
+
+    def _with_penalty(self, loss: Node, penalised: list[tuple[Node, Penalty]]) -> Node:
+        parts: list[Node] = []
+        for k, (node, penalty) in enumerate(penalised):
+            again = f".{k}" if any(other is node for other, _ in penalised[:k]) else ""
+            op = PenaltySum(_coefficient(penalty, penalty.l2, self.builder.samples), _l1(penalty, self.builder.samples))
+            parts.append(
+                self.graph.add(
+                    f"loss.penalty.{node.id}{again}", op, node,
+                    phase="loss", symbol=Own(f"R_{node.id}"), block="loss", quiet=True, word="penalty",
+                )  # fmt: skip
+            )
+        total = self.graph.add(
+            "loss.penalty", Add(), *parts, phase="loss", symbol=Own("R"), block="loss", quiet=True, word="penalty"
+        )
+        return self.graph.add("loss", Add(), loss, total, phase="loss", symbol=Own("E"), block="loss", quiet=True)
+
+
+def _coefficient(penalty: Penalty, strength: float, samples: int) -> Fraction:
+    scale = {
+        "half": Fraction(1, 2),
+        "one": Fraction(1),
+        "half_over_samples": Fraction(1, 2 * samples),
+        "over_samples": Fraction(1, samples),
+    }[penalty.scale]
+    return Fraction(repr(strength)) * scale
+
+
+def _l1(penalty: Penalty, samples: int) -> Fraction:
+    """The coefficient of Σ|w|, which never has the ½."""
+    over = samples if penalty.scale.endswith("samples") else 1
+    return Fraction(repr(penalty.l1)) / over

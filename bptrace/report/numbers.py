@@ -1,0 +1,297 @@
+"""Numbers as the page writes them, and whether a line holds with the digits it shows.
+
+Given numbers are as short as they are; computed ones have a fixed number of decimals, small ones
+seven significant digits; ties round half up, as a person does. A line ends in `=` where its last
+form, typed into a calculator with the digits shown, gives the value's digits, else in `≈`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from bptrace.formula.evaluate import Decimals, Floats, Fractions, evaluate
+from bptrace.formula.expr import Choice, Expr, Number, Ref, Worked, children, refs
+from bptrace.formula.text import OPPOSITES, RELATIONS, ChoiceSlot, Piece, Slot, pieces, place
+from bptrace.graph.node import Node
+
+if TYPE_CHECKING:
+    from bptrace.trace import Values
+
+SIGNIFICANT = 7
+"""Digits of a number that is too small for its decimals."""
+
+_FLOATS, _DECIMALS, _FRACTIONS = Floats(), Decimals(), Fractions()
+_HOLDS = {
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+    "=": lambda a, b: a == b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+}
+
+
+def short(value: float) -> str:
+    """A given number, as short as it is: 0.5, 3, 1e-08."""
+    text = repr(float(value))
+    return text.removesuffix(".0")
+
+
+def special(value: float) -> str:
+    """NaN and the infinities by the names that JSON and CSV use."""
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def fixed(value: float, digits: int) -> str:
+    """`value` with a fixed number of decimals, or with seven significant digits where that would
+    leave less than half of the decimals significant."""
+    if value - value != 0:
+        return special(value)
+    if value == 0:
+        return f"{0:.{digits}f}"
+    size = abs(value)
+    if size < 1 and digits + 1 + math.floor(math.log10(size)) < digits / 2:
+        places = max(SIGNIFICANT, (digits + 1) // 2) - 1
+        return f"{value:.{places}e}"
+    text = f"{value:.{digits}f}"
+    doubled = size * 2 * 10**digits
+    if doubled == math.floor(doubled) and doubled % 2 == 1:
+        with localcontext() as context:
+            context.prec = 400
+            text = f"{Decimal(value).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP):f}"
+    return text
+
+
+class Numbers:
+    """The numbers of one iteration, read by a page with a number of decimals (None: all)."""
+
+    def __init__(self, values: Values, constant: set[Node], digits: int | None, paper: bool = False) -> None:
+        self.values = values
+        self.constant = constant
+        self.digits = digits
+        self.paper = paper
+        self._texts: dict[Node, list[str]] = {}
+        self._whole: dict[Node, bool] = {}
+        self._strides: dict[Node, tuple[int, ...]] = {}
+
+    # text of single numbers
+
+    def given(self, node: Node) -> bool:
+        """Data, settings and starting parameters: numbers that the reader has on the page."""
+        return node.phase in ("data", "setting") or node in self.constant
+
+    def whole(self, node: Node) -> bool:
+        """Whether a node is written without decimals: all its elements are whole, and so (or given)
+        are the numbers that it is computed from."""
+        known = self._whole.get(node)
+        if known is None:
+            known = all(self.given(o) or self.whole(o) for o in node.inputs) and (node.inline or self._all_whole(node))
+            self._whole[node] = known
+        return known
+
+    def _all_whole(self, node: Node) -> bool:
+        return all(value == value // 1 and abs(value) < 1e15 for value in self.values.flat(node) if value - value == 0)
+
+    def flat_index(self, node: Node, index: Sequence[int]) -> int:
+        strides = self._strides.get(node)
+        if strides is None:
+            found: list[int] = []
+            step = 1
+            for extent in reversed(node.shape):
+                found.append(step)
+                step *= extent
+            strides = self._strides[node] = tuple(reversed(found))
+        flat = 0
+        for position, stride in zip(index, strides, strict=True):
+            flat += position * stride
+        return flat
+
+    def value(self, ref: Ref) -> Any:
+        return self.values.flat(ref.node)[self.flat_index(ref.node, ref.index)]
+
+    def text(self, ref: Ref) -> str:
+        """The number of an element as it is written."""
+        texts = self._texts.get(ref.node)
+        if texts is None:
+            texts = self._texts[ref.node] = self._node_texts(ref.node)
+        return texts[self.flat_index(ref.node, ref.index)]
+
+    def _node_texts(self, node: Node) -> list[str]:
+        values = self.values.flat(node)
+        if self.given(node):
+            return [self.plain(value) for value in values]
+        if self.whole(node):
+            return [str(int(value)) if value - value == 0 else special(value) for value in values]
+        return [self.computed(value) for value in values]
+
+    def plain(self, value: Any) -> str:
+        if isinstance(value, Decimal | Fraction):
+            return _decimal(Fraction(value)) or str(value)
+        return short(value)
+
+    def computed(self, value: Any) -> str:
+        """A computed number in the page's format."""
+        if isinstance(value, Fraction):
+            return str(value)
+        if isinstance(value, Decimal):
+            return f"{value:f}" if value.adjusted() > -12 or not value else str(value)
+        if self.digits is None:
+            return short(value) if value - value == 0 else special(value)
+        return fixed(value, self.digits)
+
+    # whole formulas
+
+    def worked_text(self, leaf: Worked) -> str:
+        """The number of an operation that the page has worked out."""
+        if all(self.given(ref.node) or self.whole(ref.node) for ref in refs(leaf.of)):
+            try:
+                exact = evaluate(leaf.of, lambda ref: Fraction(self.text(ref)), _FRACTIONS)
+            except (ArithmeticError, ValueError):
+                exact = None
+            text = _decimal(exact) if exact is not None else ""
+            if text and len(text.partition(".")[2]) <= (self.digits or 17):
+                return text
+        return self.computed(self._worked_value(leaf))
+
+    def _worked_value(self, leaf: Worked) -> Any:
+        sample = next((self.value(ref) for ref in refs(leaf.of)), 0.0)
+        if isinstance(sample, Decimal):
+            return evaluate(leaf.of, lambda ref: Decimal(self.value(ref)), _DECIMALS)
+        if isinstance(sample, Fraction):
+            return evaluate(leaf.of, self.value, _FRACTIONS)
+        return evaluate(leaf.of, self.value, _FLOATS)
+
+    def fill(self, parts: Sequence[Piece]) -> str:
+        """A formula with its numbers put in."""
+        return "".join(self._written(parts))
+
+    def _written(self, parts: Sequence[Piece]) -> Iterator[str]:
+        for part in parts:
+            if isinstance(part, str):
+                yield part
+            elif isinstance(part, Slot):
+                yield place(self.leaf_text(part.leaf), part.role)
+            else:
+                yield self._choice(part)
+
+    def leaf_text(self, leaf: Ref | Number | Worked) -> str:
+        if isinstance(leaf, Ref):
+            return self.text(leaf)
+        return leaf.text if isinstance(leaf, Number) else self.worked_text(leaf)
+
+    def _choice(self, part: ChoiceSlot) -> str:
+        choice = part.choice
+        taken = self._taken(choice)
+        relation = RELATIONS[choice.relation] if taken else OPPOSITES[choice.relation]
+        branch = part.then if taken else part.otherwise
+        return f"{self.fill(branch)} since {self.fill(part.left)} {relation} {self.fill(part.right)}"
+
+    def _taken(self, choice: Choice) -> bool:
+        left, right = (evaluate(side, self.value, self._arithmetic(side)) for side in (choice.left, choice.right))
+        return bool(_HOLDS[choice.relation](left, right))
+
+    def _arithmetic(self, expr: Expr) -> Any:
+        sample = next((self.value(ref) for ref in refs(expr)), 0.0)
+        return _DECIMALS if isinstance(sample, Decimal) else _FRACTIONS if isinstance(sample, Fraction) else _FLOATS
+
+    # signs
+
+    def holds(self, expr: Expr, text: str) -> bool:
+        """Whether `expr`, worked out with the digits shown, gives the number `text`."""
+        if text in ("NaN", "Infinity", "-Infinity"):
+            return False
+        if "/" in text:
+            return True
+        try:
+            value = evaluate(expr, self._shown_float, _FLOATS)
+        except (ArithmeticError, ValueError):
+            return self._holds_decimally(expr, text)
+        said = _like(value, text)
+        if said is None:
+            return self._holds_decimally(expr, text)
+        return said
+
+    def _shown_float(self, ref: Ref) -> float:
+        text = self.text(ref)
+        return float(Fraction(text)) if "/" in text else float(text)
+
+    def _holds_decimally(self, expr: Expr, text: str) -> bool:
+        def shown(ref: Ref) -> Decimal:
+            top, _, bottom = self.text(ref).partition("/")
+            return Decimal(top) / Decimal(bottom) if bottom else Decimal(top)
+
+        try:
+            value = evaluate(self._shown(expr), shown, _DECIMALS)
+        except (ArithmeticError, ValueError):
+            return False
+        if not value.is_finite():
+            return False
+        wanted = Decimal(text)
+        exponent = wanted.as_tuple().exponent
+        assert isinstance(exponent, int)
+        with localcontext() as context:
+            context.prec = 400
+            return value.quantize(Decimal(1).scaleb(exponent), rounding=ROUND_HALF_UP) == wanted
+
+    def _shown(self, expr: Expr) -> Expr:
+        """Worked operations as the numbers that stand for them."""
+        from bptrace.formula.expr import rebuild
+
+        if isinstance(expr, Worked):
+            text = self.worked_text(expr)
+            return Number(Fraction(text), text)
+        return rebuild(expr, self._shown)
+
+    def sign(self, last: Expr, ref: Ref) -> str:
+        """`=` or `≈` before the value of `ref`, after the form `last`."""
+        return "=" if self.holds(self._shown(last), self.text(ref)) else "≈"
+
+    def middle_sign(self, middle: Expr) -> str:
+        """`=` or `≈` before a middle: each number worked out follows from those it replaces."""
+        return "=" if all(self.holds(leaf.of, self.worked_text(leaf)) for leaf in _worked(middle)) else "≈"
+
+
+def _worked(expr: Expr) -> Iterator[Worked]:
+    if isinstance(expr, Worked):
+        yield expr
+    else:
+        for child in children(expr):
+            yield from _worked(child)
+
+
+def _decimal(value: Fraction) -> str:
+    """A fraction as a finite decimal, or nothing."""
+    if not isinstance(value, Fraction):
+        value = Fraction(value)
+    rest, twos, fives = value.denominator, 0, 0
+    while rest % 2 == 0:
+        rest, twos = rest // 2, twos + 1
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    if rest != 1 or max(twos, fives) > 40:
+        return ""
+    places = max(twos, fives)
+    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    text = f"{digits[:-places]}.{digits[-places:]}" if places else digits
+    return f"-{text}" if value < 0 else text
+
+
+def _like(value: float, text: str) -> bool | None:
+    """Whether a value rounds to `text`; None where floats cannot tell (near a tie)."""
+    if value - value != 0:
+        return None
+    mantissa, _, exponent = text.partition("e")
+    decimals = len(mantissa.partition(".")[2]) - int(exponent or 0)
+    scaled = value * 10.0**decimals
+    if abs(scaled) > 1e14:
+        return None
+    distance = abs(abs(scaled) % 1.0 - 0.5)
+    if distance < 1e-6 + abs(scaled) * 4e-15:
+        return None
+    return round(scaled) == round(float(mantissa) * 10.0 ** (decimals + int(exponent or 0)))
+
+
+__all__ = ["Numbers", "fixed", "pieces", "short", "special"]
