@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from bptrace.build.builder import Builder
@@ -15,7 +16,7 @@ from bptrace.errors import Problem, SpecError
 from bptrace.graph.forward import add_tangents
 from bptrace.graph.graph import Graph
 from bptrace.graph.lookup import LookupFailedError, find
-from bptrace.graph.node import Node, Own
+from bptrace.graph.node import Applied, Derivative, Node, Own
 from bptrace.graph.op import Op, Term
 from bptrace.graph.reverse import Reverse
 from bptrace.ops.arithmetic import copy_of, scaled, split
@@ -44,6 +45,7 @@ class Assembly:
     held: list[Node]
     drawn: list[str]
     titles: dict[str, dict[str, Any]]
+    unit_names: dict[str, tuple[str, ...]]
     settings: list[Node] = field(default_factory=list)
     top: Node | None = None
 
@@ -64,6 +66,7 @@ def assemble(spec: Spec, samples: int | None = None, *, extra: tuple[str, ...] =
         raise SpecError(sorted(builder.problems, key=lambda problem: (problem.line, problem.column)))
     return Assembly(
         builder.graph, found, builder.samples, builder.trainable, builder.held, builder.drawn, builder.titles,
+        builder.unit_names,
         [node for node in builder.graph.nodes if node.phase == "setting"],
         builder.graph.loss,
     )  # fmt: skip
@@ -253,8 +256,6 @@ class _Assembler:
                 self.builder.problem(path, f"{id} is one element", f"the whole of it: {node.id}")
                 continue
             if isinstance(value, float):
-                from fractions import Fraction
-
                 seeds[node] = (Fill(Fraction(repr(value)), node.shape, repr(value).removesuffix(".0")), ())
                 continue
             if shape_of(value) != node.shape and shape_of(value) != node.shape[1:]:
@@ -276,36 +277,33 @@ class _Assembler:
             if terms not in gradients or z not in gradients:
                 continue
             y = terms.inputs[1]
+            witness = f"check.{z.delta.id if z.delta else f'grad.{z.id}'}"
             factor, base = split(gradients[terms])
 
             def emit(op: Op, *inputs: Node, inline: bool = True, owner: Node = y) -> Node:
                 id = f"~{len(self.graph.nodes)}" if inline else f"local.{owner.id}"
                 return self.graph.add(
-                    id, op, *inputs, phase="check", symbol=Own("?"), axes=owner.axes, inline=inline,
-                    block=f"check.{z.id}", layer=owner.layer,
+                    id, op, *inputs, phase="check", symbol=Applied(f"{owner.op.symbol()}'", owner.inputs[0]),
+                    axes=owner.axes, inline=inline, block=witness, layer=owner.layer,
                 )  # fmt: skip
 
             term = terms.op.vjp(emit, terms, 1, base, lambda node: node)
             assert term is not None and self.graph.loss is not None
             op, inputs = scaled(emit, factor, term)
-            from bptrace.graph.node import Derivative
-
             long = self.graph.add(
                 f"grad.{y.id}" if f"grad.{y.id}" not in self.graph.by_id else f"check.{y.id}", op, *inputs,
                 phase="check", symbol=Derivative(self.graph.loss, y), axes=y.axes, layer=y.layer,
-                block=f"check.{z.id}", word="passed_back",
+                block=witness, word="passed_back",
             )  # fmt: skip
             chained = y.op.vjp(emit, y, 0, long, lambda node: node)
             assert chained is not None
             delta = z.delta
             if delta is not None and delta.factor != 1:
-                from fractions import Fraction
-
                 chained = scaled(emit, Fraction(delta.factor), chained)
             self.graph.add(
-                f"check.{gradients[z].id if delta is None else delta.id}", chained[0], *chained[1],
+                witness, chained[0], *chained[1],
                 phase="check", symbol=Own("δ"), axes=z.axes, names=delta.names if delta else (), layer=z.layer,
-                block=f"check.{z.id}", word="witness",
+                block=witness, word="witness",
             )  # fmt: skip
 
     # forward mode

@@ -101,7 +101,7 @@ class Losses:
         )
         factor = Fraction(repr(spec.weight))
         return self.graph.add(
-            whole, Scale(factor), inner, phase="loss", symbol=symbol, block="loss", quiet=True, word=spec.type
+            whole, Scale(factor, repr(spec.weight)), inner, phase="loss", symbol=symbol, block="loss", quiet=True, word=spec.type
         )
 
     def _terms(

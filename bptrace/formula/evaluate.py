@@ -92,8 +92,8 @@ _FLOATS: dict[str, Callable[..., float]] = {
     "cos": math.cos,
     "erf": math.erf,
     "abs": abs,
-    "max": max,
-    "min": min,
+    "max": lambda *values: max(values),
+    "min": lambda *values: min(values),
     "times_ln": lambda factor, x: 0.0 if factor == 0.0 else factor * math.log(x),
 }
 

@@ -86,13 +86,18 @@ def place(number: str, role: Role) -> str:
         case Role.MINUS:
             return f" + {number[1:]}" if negative else f" - {number}"
         case Role.NEGATED:
-            return number[1:] if negative else f"-{number}"
+            return number[1:] if negative else number if _is_zero(number) else f"-{number}"
         case Role.FACTOR:
             return f"({number})" if negative else number
         case Role.NEGATED_FACTOR:
-            return number[1:] if negative else f"(-{number})"
+            return number[1:] if negative else number if _is_zero(number) else f"(-{number})"
         case Role.BASE:
             return f"({number})" if negative or "e" in number or "/" in number else number
+
+
+def _is_zero(number: str) -> bool:
+    """Zero has no sign."""
+    return number.strip("0.") == ""
 
 
 def symbols(expr: Expr, name: Callable[[Ref], str], general: bool = False) -> str:
@@ -171,7 +176,9 @@ def _walk(expr: Expr, least: int, general: bool) -> Iterator[Piece]:
         case Sum(terms, axis):
             if axis and general and isinstance(terms, Terms) and len(terms) > 1:
                 yield "Σ "
-                yield from _bracketed(terms.at(terms.letter), PRODUCT, general)
+                inner = terms.at(terms.letter)
+                again = isinstance(inner, Sum) and inner.axis and len(inner.terms) > 1
+                yield from _bracketed(inner, SUM if again else PRODUCT, general)
             else:
                 yield from _sum(expr, general)
         case Product(factors):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bptrace.formula.expr import ONE, ZERO, Expr, Index
 from bptrace.graph.graph import Graph
 from bptrace.graph.node import Derivative, Node, Own, Shape
-from bptrace.graph.op import Op, Operand, Term
+from bptrace.graph.op import Op, Operand, Sample, Term
+from bptrace.graph.reverse import local_derivative
 from bptrace.ops.arithmetic import Add
 from bptrace.ops.lazy import np
 from bptrace.ops.leaves import Fill
@@ -36,6 +39,10 @@ class OneHot(Op):
     def formula(self, at: Index, *operands: Operand) -> Expr:
         return ONE if tuple(at) == self.place else ZERO
 
+    @classmethod
+    def samples(cls, rng: random.Random) -> Sequence[Sample]:
+        return [(cls((2, 3), (1, 2)), ()), (cls((3,), (0,)), ())]
+
 
 def add_tangents(graph: Graph, forward: list[Node], varied: Node, place: Index, label: str) -> dict[Node, Node]:
     """One pass: the derivative of every node of `forward` by one entry of `varied`.
@@ -44,7 +51,8 @@ def add_tangents(graph: Graph, forward: list[Node], varied: Node, place: Index, 
     """
     seed_op: Op = OneHot(varied.shape, place) if varied.shape else Fill()
     seed = graph.add(
-        f"tangent.{label}.{varied.id}", seed_op, phase="tangent", symbol=Derivative(varied, varied), axes=varied.axes
+        f"tangent.{label}.{varied.id}", seed_op, phase="tangent", symbol=Derivative(varied, varied), axes=varied.axes,
+        block=f"tangent.{label}",
     )
     tangents = {varied: seed}
     for node in forward:
@@ -67,10 +75,11 @@ def add_tangents(graph: Graph, forward: list[Node], varied: Node, place: Index, 
 def _term(graph: Graph, node: Node, k: int, tangent: Node, label: str) -> Term | None:
     def emit(op: Op, *inputs: Node, inline: bool = True) -> Node:
         if not inline:
-            several = len(node.inputs) > 1
-            id = f"local.{node.id}/{node.inputs[k].id}" if several else f"local.{node.id}"
-            if id in graph.by_id:
-                return graph.by_id[id]
+            # the backward pass may have it already, under either id
+            for id in (f"local.{node.id}/{node.inputs[k].id}", f"local.{node.id}"):
+                _, made = local_derivative(graph, id, op, inputs)
+                if made is not None:
+                    return made
         return _inner(graph, op, inputs)
 
     return node.op.jvp(emit, node, k, tangent)

@@ -101,6 +101,9 @@ class Op:
     linear: ClassVar[bool] = False
     """Whether every derivative rule is linear in the operands, so that constant factors of a
     cotangent can be drawn to the front."""
+    elementwise: ClassVar[bool] = False
+    """Whether each element is computed from the same places of the operands (and from numbers), so
+    that several such nodes whose arrays lie side by side can be computed as one."""
 
     def shape(self, *shapes: Shape) -> Shape:
         """The shape of the result; raises ValueError with a sentence where operands do not fit."""

@@ -127,9 +127,9 @@ class Reverse:
         def emit(op: Op, *inputs: Node, inline: bool = True) -> Node:
             if inline:
                 return self._inner(op, inputs, node)
-            id = f"local.{node.id}/{operand.id}" if several else f"local.{node.id}"
-            if id in self.graph.by_id:
-                return self.graph.by_id[id]
+            id, made = local_derivative(self.graph, f"local.{node.id}/{operand.id}" if several else f"local.{node.id}", op, inputs)
+            if made is not None:
+                return made
             sign = node.op.symbol()
             symbol = Applied(f"{sign}'", operand) if sign else Derivative(node, operand)
             return self.graph.add(
@@ -206,6 +206,8 @@ class Reverse:
     def _gradient_block(self, node: Node, op: Op) -> str:
         """An elementwise gradient of an activation stands in the block of the delta below it."""
         below = [operand for operand in node.inputs if operand.delta]
+        if isinstance(op, Add):
+            return f"grad.{node.id}"
         if len(below) == 1 and not node.quiet and _pointwise(op) and node.phase == "forward":
             return below[0].delta.id if below[0].delta else ""
         return f"grad.{node.id}"
@@ -227,6 +229,21 @@ class Reverse:
             phase=self.phase, symbol=Derivative(self.top, node), axes=node.axes, layer=node.layer, inline=True,
             aliases=[f"grad.{alias}" for alias in node.aliases],
         )  # fmt: skip
+
+
+def local_derivative(graph: Graph, id: str, op: Op, inputs: tuple[Node, ...]) -> tuple[str, Node | None]:
+    """The node of a local derivative if the graph has it under `id`, or else a free id for it.
+
+    One node may be both operands (x**x): its derivatives are then `local.f` and `local.f:2`.
+    """
+    label, again = id, 1
+    while label in graph.by_id:
+        made = graph.by_id[label]
+        if (made.op, made.inputs) == (op, inputs):
+            return label, made
+        again += 1
+        label = f"{id}:{again}"
+    return label, None
 
 
 def _pointwise(op: Op) -> bool:

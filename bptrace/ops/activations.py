@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from bptrace.formula.expr import ONE, ZERO, Expr, Function, choose, exp, ln, number, sqrt, tanh
@@ -268,7 +269,8 @@ class Relu(Unary):
     smooth = False
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
-        return [(np.maximum, (np.array(0.0), arrays[0], out))]
+        # NumPy 2.4 deprecates a positional `out` of maximum
+        return [(partial(np.maximum, out=out), (np.array(0.0), arrays[0]))]
 
     def compute(self, *arrays: Array) -> Array:
         return np.asarray(np.maximum(0.0, arrays[0]))

@@ -29,6 +29,8 @@ def random_array(rng: random.Random, *shape: int, low: float = -2.0, high: float
 class Pointwise(Op):
     """Base of the ops that treat each element alike: the formula is one of scalars (`value`)."""
 
+    elementwise = True
+
     def shape(self, *shapes: Shape) -> Shape:
         if any(shape != shapes[0] for shape in shapes):
             raise ValueError(f"the operands differ in shape: {', '.join(map(str, shapes))}")
@@ -76,6 +78,7 @@ class Scale(Pointwise):
     name = "scale"
     linear = True
     factor: Fraction = Fraction(-1)
+    text: str = ""
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         if self.factor == -1:
@@ -88,6 +91,8 @@ class Scale(Pointwise):
         return arrays[0] * float(self.factor)
 
     def value(self, *operands: Expr) -> Expr:
+        if self.text:
+            return Product((number(float(self.text)), operands[0]))
         if self.factor == -1:
             return negated(operands[0])
         if self.factor.numerator == 1:

@@ -65,6 +65,8 @@ class Contract(Op):
 
     def shape(self, *shapes: Shape) -> Shape:
         extents = self.extents(*shapes)
+        if self.bias and self.bias != "".join(label for label in self.out if label in self.bias):
+            raise ValueError(f"the bias axes {self.bias} are not in the order of the result's, {self.out}")
         return tuple(extents[label] for label in self.out)
 
     def compute(self, *arrays: Array) -> Array:
@@ -191,8 +193,7 @@ def _leads(node: Node) -> bool:
 
 def _aligned(bias: Array, labels: str, out: str) -> Array:
     """A view of the bias that broadcasts against the result."""
-    order = sorted(range(len(labels)), key=lambda i: out.index(labels[i]))
-    view = bias.transpose(order) if order else bias
+    view = bias
     for i, label in enumerate(out):
         if label not in labels:
             view = np.expand_dims(view, i) if labels else view

@@ -52,6 +52,8 @@ class Expand(View):
     places: tuple[int, ...] = ()
 
     def shape(self, *shapes: Shape) -> Shape:
+        if list(self.places) != sorted(set(self.places)):
+            raise ValueError(f"places {self.places} are not in order")
         for place, extent in zip(self.places, shapes[0], strict=True):
             if extent not in (1, self.extents[place]):
                 raise ValueError(f"shape {shapes[0]} does not broadcast to {self.extents}")

@@ -14,11 +14,13 @@ class Notation:
 
     A symbol of another layer carries that layer's name; the block's own do not. With one sample its
     index is left out; with `hide_sample` also with several, where a row or heading gives it.
+    `parameter` stands for any parameter in the captions of an update, which hold for all of them.
     """
 
-    def __init__(self, layer: str = "", hide_sample: bool = False) -> None:
+    def __init__(self, layer: str = "", hide_sample: bool = False, parameter: str = "") -> None:
         self.layer = layer
         self.hide_sample = hide_sample
+        self.parameter = parameter
 
     def array(self, node: Node) -> str:
         """The symbol of a whole quantity: `W`, `out_h`, `∂E/∂out`."""
@@ -38,6 +40,8 @@ class Notation:
         """The symbol of any one element: `w`, `∂E/∂w`."""
         match node.symbol:
             case Own(array, element):
+                if self.parameter and node.phase == "parameter":
+                    return self.parameter
                 return (element or array) + self._suffix(node)
             case Derivative(top, of, _):
                 return f"∂{self.one(top)}/∂{_bracketed(self.one(of))}"

@@ -114,10 +114,14 @@ class Numbers:
 
     def text(self, ref: Ref) -> str:
         """The number of an element as it is written."""
-        texts = self._texts.get(ref.node)
+        return self.texts(ref.node)[self.flat_index(ref.node, ref.index)]
+
+    def texts(self, node: Node) -> list[str]:
+        """The numbers of all elements of a node, row by row."""
+        texts = self._texts.get(node)
         if texts is None:
-            texts = self._texts[ref.node] = self._node_texts(ref.node)
-        return texts[self.flat_index(ref.node, ref.index)]
+            texts = self._texts[node] = self._node_texts(node)
+        return texts
 
     def _node_texts(self, node: Node) -> list[str]:
         values = self.values.flat(node)
@@ -196,6 +200,11 @@ class Numbers:
     def _arithmetic(self, expr: Expr) -> Any:
         sample = next((self.value(ref) for ref in refs(expr)), 0.0)
         return _DECIMALS if isinstance(sample, Decimal) else _FRACTIONS if isinstance(sample, Fraction) else _FLOATS
+
+    def difference(self, first: Node, second: Node) -> float:
+        """The largest difference between two nodes, relative above 1."""
+        pairs = zip(self.values.flat(first), self.values.flat(second), strict=True)
+        return max((abs(float(a - b)) / max(1.0, abs(float(a))) for a, b in pairs), default=0.0)
 
     # signs
 

@@ -1,0 +1,242 @@
+"""NumPy: a flat plan of kernel calls over one arena of float64.
+
+Everything that a row records lies side by side in the arena, so recording an iteration is one copy.
+The calls are bound once, by the ops, to views of the arena; nothing is looked up or allocated in the
+loop. The arithmetic is IEEE's: infinities and NaN go on through the calls and are found afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bptrace.engine.layout import Layout, changing_nodes, is_table, state_leaves
+from bptrace.errors import UsageError
+from bptrace.graph.node import Node, Shape
+from bptrace.graph.op import Call, Op
+
+if TYPE_CHECKING:
+    from bptrace.build.assemble import Assembly
+    from bptrace.graph.op import Array
+
+SMALL = 100_000
+"""Numbers in a row below which threads cost more than they bring."""
+LARGEST_ARENA = 8 << 30
+"""Bytes that one iteration may need."""
+
+
+def numpy_for(layout: Layout) -> Any:
+    """NumPy; imported for a small network it is told not to start threads."""
+    if "numpy" not in sys.modules and layout.size < SMALL:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import numpy
+
+    return numpy
+
+
+class ArrayEngine:
+    """Runs iterations of one graph by NumPy; see `ScalarEngine` for what both promise.
+
+    The nodes that are computed are those of the layout.
+    """
+
+    name = "array"
+
+    def __init__(self, assembly: Assembly, layout: Layout, constant: Sequence[int] | None) -> None:
+        _refuse_too_large(layout)
+        self.np = numpy_for(layout)
+        self.layout = layout
+        self.assembly = assembly
+        graph = assembly.graph
+        self._arena: Array = self.np.zeros(max(1, layout.size))
+        self._arrays: dict[Node, Array] = {}
+        self._fixed: list[Callable[[], Any]] = []
+        self._calls: list[Callable[[], Any]] = []
+        self._updates: list[Callable[[], Any]] = []
+        self._tables: list[tuple[Array, Array]] = []
+        self._work: dict[tuple[Shape, int], Array] = {}
+        self._bind_leaves(layout.nodes)
+        self._bind_plan(layout.nodes, changing_nodes(assembly, constant is None))
+        self._loss = layout.offsets.get(graph.loss, -1) if graph.loss is not None else -1
+        self._loaded: Sequence[int] | None = None
+        if constant is not None:
+            self._load(constant)
+        with self.np.errstate(all="ignore"):
+            for call in self._fixed:
+                call()
+
+    @property
+    def state(self) -> Sequence[float]:
+        """The leaves that change, as the layout orders them."""
+        return self._arena[: self.layout.state_size].tolist()  # type: ignore[no-any-return]
+
+    @state.setter
+    def state(self, numbers: Sequence[float]) -> None:
+        self._arena[: self.layout.state_size] = numbers
+
+    def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None:
+        """Run an iteration a batch; rows go to `chunk` from its number `start` on, or nowhere (None)."""
+        arena, calls, updates, size = self._arena, self._calls, self._updates, self.layout.size
+        arena = arena[:size]
+        rows = None if chunk is None else self.np.frombuffer(chunk)[start : start + len(batches) * size].reshape(-1, size)
+        copy = self.np.copyto
+        loss = None if self._loss < 0 else partial(arena.item, self._loss)
+        with self.np.errstate(all="ignore"):
+            for k, batch in enumerate(batches):
+                if self._tables and batch is not self._loaded:
+                    self._load(batch)
+                for call in calls:
+                    call()
+                if rows is not None:
+                    copy(rows[k], arena)
+                losses.append(loss() if loss else None)
+                for call in updates:
+                    call()
+
+    def _load(self, batch: Sequence[int]) -> None:
+        """Put the data of a batch into their leaves."""
+        self._loaded = batch
+        places = slice(batch.start, batch.stop) if isinstance(batch, range) else self.np.asarray(batch)
+        for table, leaf in self._tables:
+            leaf[...] = table[places].reshape(leaf.shape)
+
+    # binding
+
+    def _bind_leaves(self, chosen: list[Node]) -> None:
+        graph = self.assembly.graph
+        for node in chosen:
+            values = graph.values.get(node)
+            if node in graph.carry:
+                self._arrays[node] = self._slot(node)
+            elif is_table(self.assembly, node):
+                table = self.assembly.tables[node.id]
+                self._arrays[node] = self.np.zeros(node.shape)
+                rows = self.np.array(table.rows, dtype=float).reshape(len(table.rows), -1)
+                leaf = self._arrays[node]
+                leaf = leaf.reshape(-1, leaf.shape[-1]).T if table.columns else leaf.reshape(leaf.shape[0], -1)
+                self._tables.append((rows, leaf))
+            elif values is not None:
+                self._arrays[node] = self.np.array(values, dtype=float).reshape(node.shape)
+
+    def _slot(self, node: Node) -> Array:
+        start = self.layout.offsets[node]
+        return self._arena[start : start + node.size].reshape(node.shape)
+
+    def _bind_plan(self, chosen: list[Node], changing: set[Node]) -> None:
+        carry = self.assembly.graph.carry
+        leaves = [leaf for leaf in state_leaves(self.assembly.graph) if carry[leaf] in set(chosen)]
+        targets = [carry[leaf] for leaf in leaves]
+        read = {operand for node in chosen for operand in node.inputs}
+        # a new state that nothing reads can wait until the row is recorded and then replace the old one
+        late = {t for t in targets if t not in read and t not in self._arrays and targets.count(t) == 1}
+        for node in chosen:
+            if node in self._arrays or node in late:
+                continue
+            view = node.op.view(*self._operands(node)) if node.inline and node.inputs else None
+            if view is not None:
+                self._arrays[node] = view
+                continue
+            out = self._slot(node) if node in self.layout.offsets else self.np.empty(node.shape)
+            self._arrays[node] = out
+            calls = self._calls if node in changing else self._fixed
+            calls += [_callable(*call) for call in self._kernel(node.op, self._operands(node), out)]
+        self._bind_updates(leaves, late)
+
+    def _operands(self, node: Node) -> list[Array]:
+        return [self._arrays[operand] for operand in node.inputs]
+
+    def _kernel(self, op: Op, operands: list[Array], out: Array) -> list[Call]:
+        taken: dict[Shape, int] = {}
+
+        def scratch(shape: Shape) -> Array:
+            # kernels run one after the other, so they share their work space
+            taken[shape] = taken.get(shape, 0) + 1
+            key = (shape, taken[shape])
+            if key not in self._work:
+                self._work[key] = self.np.empty(shape)
+            return self._work[key]
+
+        return list(op.bind(out, *operands, scratch=scratch))
+
+    # the new state
+
+    def _bind_updates(self, leaves: list[Node], late: set[Node]) -> None:
+        carry, copy = self.assembly.graph.carry, self.np.copyto
+        moved: list[Callable[[], Any]] = []
+        for leaf in leaves:
+            target = carry[leaf]
+            if target not in late:
+                source = self._arrays[target]
+                if target in self.layout.offsets and not target.inputs:  # a leaf takes another leaf's value
+                    source = source.copy()
+                    self._updates.append(partial(copy, source, self._arrays[target]))
+                moved.append(partial(copy, self._arrays[leaf], source))
+        waiting = [leaf for leaf in leaves if carry[leaf] in late]
+        merged = self._merged(waiting)
+        groups = [merged] if merged else [(carry[x].op, self._operands(carry[x]), self._arrays[x]) for x in waiting]
+        for k, (op, operands, leaf_array) in enumerate(groups):
+            others = [operand for j, group in enumerate(groups) if j != k for operand in group[1]]
+            alone = not any(self.np.may_share_memory(leaf_array, other) for other in others)
+            calls = self._kernel(op, operands, leaf_array[...])
+            if not alone or not self._safe_in_place(calls, operands, leaf_array):
+                fresh = self.np.empty(leaf_array.shape)
+                calls = self._kernel(op, operands, fresh)
+                moved.append(partial(copy, leaf_array, fresh))
+            self._updates += [_callable(*call) for call in calls]
+        self._updates += moved
+
+    def _safe_in_place(self, calls: list[Call], operands: list[Array], out: Array) -> bool:
+        """Whether only the last call writes to `out`, and what it overwrites is read place by place."""
+        share = self.np.may_share_memory
+        if any(isinstance(function, partial) for function, _ in calls):
+            return False
+        for operand in operands:
+            if share(operand, out) and (operand.ctypes.data != out.ctypes.data or operand.shape != out.shape):
+                return False
+        others = [x for _, arguments in calls[:-1] for x in arguments if isinstance(x, self.np.ndarray)]
+        return all(any(x is operand for operand in operands) or not share(x, out) for x in others)
+
+    def _merged(self, leaves: list[Node]) -> tuple[Op, list[Array], Array] | None:
+        """One update of all parameters, where theirs are alike and their numbers lie side by side."""
+        targets = [self.assembly.graph.carry[leaf] for leaf in leaves]
+        if len(targets) < 2 or not targets[0].op.elementwise or any(t.op != targets[0].op for t in targets):
+            return None
+        out = self._side_by_side(leaves)
+        operands: list[Array] = []
+        for column in zip(*(target.inputs for target in targets), strict=True):
+            if len(set(column)) == 1 and not column[0].shape:
+                operands.append(self._arrays[column[0]])
+                continue
+            joined = self._side_by_side(list(column))
+            if joined is None or any(n.shape != t.shape for n, t in zip(column, targets, strict=True)):
+                return None
+            operands.append(joined)
+        return None if out is None else (targets[0].op, operands, out)
+
+    def _side_by_side(self, nodes: list[Node]) -> Array | None:
+        """The numbers of several nodes as one array, if the arena holds them one after the other."""
+        offsets = self.layout.offsets
+        end = offsets.get(nodes[0], 0)
+        for node in nodes:
+            if offsets.get(node) != end:
+                return None
+            end += node.size
+        return self._arena[offsets[nodes[0]] : end]
+
+
+def _callable(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    return partial(function, *arguments)
+
+
+def _refuse_too_large(layout: Layout) -> None:
+    """Refuse a graph whose numbers would not fit, before anything is allocated."""
+    needed = 8 * sum(node.size for node in layout.nodes)
+    if needed > LARGEST_ARENA:
+        largest = max(layout.nodes, key=lambda node: node.size)
+        raise UsageError(
+            f"one iteration needs {needed:,} bytes, {8 * largest.size:,} of them for {largest.id} "
+            f"{list(largest.shape)}; at most {LARGEST_ARENA:,}"
+        )

@@ -1,0 +1,58 @@
+"""Where a run went wrong: the first number that is none, its formula with numbers, what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, isnan
+from typing import TYPE_CHECKING
+
+from bptrace.engine.values import Values, index_at
+from bptrace.errors import RunError
+from bptrace.formula.expr import Ref
+from bptrace.formula.text import symbols
+from bptrace.graph.node import Node
+from bptrace.graph.op import formula_of
+
+if TYPE_CHECKING:
+    from bptrace.build.assemble import Assembly
+
+LONGEST_FORMULA = 300
+LARGEST = 1e100
+"""A number above which a parameter has clearly run away."""
+
+
+def not_finite(assembly: Assembly, values: Values, iteration: int) -> RunError | None:
+    """The error of an iteration that holds NaN or an infinity outside its checks."""
+    for node in assembly.graph.nodes:
+        if node.inline or node.phase in ("check", "data", "setting"):
+            continue
+        for k, value in enumerate(values.flat(node)):
+            if not isfinite(value):
+                return RunError(_message(values, node, k, value, iteration))
+    return None
+
+
+def _message(values: Values, node: Node, k: int, value: float, iteration: int) -> str:
+    index = index_at(node.shape, k)
+    place = f"[{','.join(str(i + 1) for i in index)}]" if index else ""
+    name = node.names[k] if k < len(node.names) else ""
+    said = "not a number (NaN)" if isnan(value) else f"{'-' if value < 0 else ''}infinite"
+    parts = [f"iteration {iteration}: {node.id}{place}{f' ({name})' if name else ''} is {said}"]
+    if node.inputs:
+        parts.append(f"= {_formula(values, node, index)}")
+    return f"{' '.join(parts)}; {_advice(node)}"
+
+
+def _formula(values: Values, node: Node, index: Sequence[int]) -> str:
+    def number(ref: Ref) -> str:
+        text = f"{float(values.number(ref)):.9g}"
+        return f"({text})" if "e" in text and not text.startswith("-") else text
+
+    text = symbols(formula_of(node, tuple(index)), number)
+    return text if len(text) <= LONGEST_FORMULA else text[: LONGEST_FORMULA - 2] + " …"
+
+
+def _advice(node: Node) -> str:
+    if node.phase == "loss":
+        return "an output of exactly 0 or 1 has no logarithm; a smaller learning rate, or a loss 'with_logits', usually helps"
+    return "the numbers have grown beyond float64; a smaller learning rate usually helps"

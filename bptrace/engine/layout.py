@@ -1,0 +1,102 @@
+"""Which numbers of an iteration are kept, and where they stand in its row.
+
+A row holds the state (the leaves that change, as they are before the update) and everything that is
+computed from it. It leaves out what is known anyway: data (the sample numbers are kept), constant
+leaves, inline nodes (their formula is worked out when asked for), and the new state, which is the
+next row's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from bptrace.graph.graph import Graph
+from bptrace.graph.node import Node
+from bptrace.ops.leaves import Leaf
+
+if TYPE_CHECKING:
+    from bptrace.build.assemble import Assembly
+
+NUMBER_BYTES = 8
+
+
+class Layout:
+    """The order of the numbers in a row: state, gradients in the state's order, the rest, checks.
+
+    The gradients stand in the order of the state so that one update can run over all parameters at
+    once. Nodes of the phase `check` come last, since only they may hold NaN or infinities (`checked`
+    is where they begin). `after` says where the state holds the new value of a node.
+    """
+
+    def __init__(self, assembly: Assembly, nodes: Iterable[Node] | None = None) -> None:
+        graph = assembly.graph
+        self.nodes = graph.nodes if nodes is None else list(nodes)
+        self.node_set = set(self.nodes)
+        leaves = state_leaves(graph)
+        self.assembly = assembly
+        self.offsets: dict[Node, int] = {}
+        self.after: dict[Node, int] = {}
+        self.size = 0
+        for leaf in leaves:
+            self.after.setdefault(graph.carry[leaf], self.size)
+            self._place(leaf)
+        self.state_size = self.size
+        targets = {graph.carry[leaf] for leaf in leaves}
+        computed = [
+            node for node in self.nodes if not (node.inline or isinstance(node.op, Leaf)) and node not in targets
+        ]
+        gradients = [node for node in update_operands(graph, leaves) if node in set(computed)]
+        for node in gradients + [node for node in computed if node.phase != "check"]:
+            self._place(node)
+        self.checked = self.size
+        for node in computed:
+            self._place(node)
+
+    def _place(self, node: Node) -> None:
+        if node not in self.offsets:
+            self.offsets[node] = self.size
+            self.size += node.size
+
+    @property
+    def bytes(self) -> int:
+        """The memory of one row."""
+        return self.size * NUMBER_BYTES
+
+
+def state_leaves(graph: Graph) -> list[Node]:
+    """The leaves that change between iterations, in an order that no batch size changes."""
+    return [node for node in graph.nodes if node in graph.carry]
+
+
+def update_operands(graph: Graph, leaves: list[Node]) -> list[Node]:
+    """What the updates of `leaves` read, operand by operand: with plain descent the gradients."""
+    targets = [graph.carry[leaf] for leaf in leaves]
+    found: list[Node] = []
+    for place in range(max((len(target.inputs) for target in targets), default=0)):
+        for leaf, target in zip(leaves, targets, strict=True):
+            if place < len(target.inputs) and target.inputs[place].shape == leaf.shape:
+                found.append(target.inputs[place])
+    return [node for node in dict.fromkeys(found) if not isinstance(node.op, Leaf) and node not in targets]
+
+
+def changing_nodes(assembly: Assembly, batches: bool) -> set[Node]:
+    """The nodes whose values may differ between iterations; the others are computed once.
+
+    With `batches`, data differ too.
+    """
+    graph = assembly.graph
+    sources = state_leaves(graph)
+    if batches:
+        sources += [node for node in graph.nodes if is_table(assembly, node)]
+    return graph.dependents(sources)
+
+
+def is_table(assembly: Assembly, node: Node) -> bool:
+    """Whether a node is a leaf that takes the data of a batch."""
+    return isinstance(node.op, Leaf) and node not in assembly.graph.values and node.id in assembly.tables
+
+
+def forward_nodes(graph: Graph) -> list[Node]:
+    """The nodes of the forward pass and the loss: what the final pass computes."""
+    return [node for node in graph.nodes if node.phase in ("forward", "loss") or isinstance(node.op, Leaf)]

@@ -1,0 +1,394 @@
+"""The training loop: iterations in blocks, what is kept of them, and when to stop."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from math import isfinite, sqrt
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bptrace.engine.exact import FormulaEngine, exact_numbers, paper_numbers
+from bptrace.engine.layout import Layout, state_leaves
+from bptrace.engine.rows import Rows, first_not_finite, suspicious
+from bptrace.engine.scalar import ScalarEngine, TooLongError, fits
+from bptrace.engine.schedule import Schedule
+from bptrace.engine.values import FLOATS, Numbers, Values
+from bptrace.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from bptrace.build.assemble import Assembly
+    from bptrace.engine.array import ArrayEngine
+    from bptrace.spec.models import Network as NetworkSpec
+
+BUDGET = 256 << 20
+"""Bytes of rows that are kept without being asked for."""
+LARGEST_RECORD = 4 << 30
+"""Bytes of rows, and of losses, that are kept at all."""
+LOSS_BYTES = 32
+BLOCK = 4096
+"""Iterations run at a time where nothing is kept."""
+LARGE_ROW = 1 << 17
+"""Numbers in a row above which it is searched for NaN only once the loss shows one."""
+
+
+class Engine(Protocol):
+    """Computes iterations of one graph."""
+
+    name: str
+    layout: Layout
+    state: Sequence[Any]
+
+    def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None: ...
+
+
+class Recorder:
+    """The kept rows of a run, by iteration (from 0), and the states that no kept row holds."""
+
+    def __init__(self, packed: bool) -> None:
+        self._packed = packed
+        self._stores: dict[int, Rows] = {}
+        self._firsts: list[int] = []
+        self._pieces: list[tuple[int, int, int]] = []
+        self.after: dict[int, Sequence[Any]] = {}
+
+    def store(self, batch_size: int, row_size: int) -> Rows:
+        if batch_size not in self._stores:
+            self._stores[batch_size] = Rows(row_size, packed=self._packed)
+        return self._stores[batch_size]
+
+    def add(self, iteration: int, count: int, batch_size: int) -> None:
+        """Note that `count` rows from this iteration on now stand in the store of a batch size."""
+        store = self._stores[batch_size]
+        if self._pieces:
+            size, row, held = self._pieces[-1]
+            if size == batch_size and row + held == store.count and self._firsts[-1] + held == iteration:
+                self._pieces[-1] = (size, row, held + count)
+                store.count += count
+                return
+        self._firsts.append(iteration)
+        self._pieces.append((batch_size, store.count, count))
+        store.count += count
+
+    def drop(self, count: int) -> None:
+        """Forget the last `count` rows, which were added together."""
+        size, row, held = self._pieces.pop()
+        self._stores[size].count -= count
+        if held > count:
+            self._pieces.append((size, row, held - count))
+        else:
+            self._firsts.pop()
+
+    def find(self, iteration: int) -> tuple[int, Sequence[Any]] | None:
+        """The batch size and the row of an iteration."""
+        k = bisect_right(self._firsts, iteration) - 1
+        if k < 0:
+            return None
+        size, row, held = self._pieces[k]
+        place = iteration - self._firsts[k]
+        return (size, self._stores[size].row(row + place)) if place < held else None
+
+    @property
+    def iterations(self) -> list[int]:
+        return [
+            first + k for first, (_, _, held) in zip(self._firsts, self._pieces, strict=True) for k in range(held)
+        ]
+
+
+class Run:
+    """One run of a network; its attributes are what a `Trace` shows.
+
+    Iterations count from 0 here, and from 1 everywhere outside of this package.
+    """
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        assembly: Callable[[int | None], Assembly],
+        iterations: int | None,
+        show: Iterable[int] | None,
+        exact: bool,
+    ) -> None:
+        self.assembly = assembly
+        self.whole = assembly(None)
+        self.schedule = Schedule(spec.training, self.whole.samples)
+        training = spec.training
+        planned = iterations if iterations is not None else training.iterations
+        self.planned = planned if planned is not None else (training.epochs or 1) * self.schedule.an_epoch
+        self.stop = training.stop
+        self.stopping = any(x is not None for x in (self.stop.loss_below, self.stop.gradient_below, self.stop.patience))
+        self.numbers = self._numbers(spec, exact)
+        self.layout = cache(lambda size: Layout(self.at(size)))
+        self.losses: list[float | None] = []
+        self.count = 0
+        self.stopped: RunError | None = None
+        self.recorder = Recorder(packed=self.numbers is FLOATS)
+        self._kept = self._plan_kept(show)
+        self._engines: dict[int, Engine] = {}
+        self._helpers: dict[int, ArrayEngine] = {}
+        self.state: Sequence[Any] = self._first_state()
+        self._best: float | None = None
+        self._waited = 0
+        self._epoch_sum = 0.0
+        self._go()
+
+    # what is planned
+
+    def at(self, size: int) -> Assembly:
+        """The assembly for a batch size."""
+        return self.whole if size == self.whole.samples else self.assembly(size)
+
+    def _numbers(self, spec: NetworkSpec, exact: bool) -> Numbers:
+        rounding = spec.conventions.rounding
+        if exact and rounding != "none":
+            raise UsageError("--exact computes with fractions, conventions.rounding with decimals; leave out one")
+        if exact:
+            return exact_numbers()
+        return FLOATS if rounding == "none" else paper_numbers(rounding)
+
+    def _plan_kept(self, show: Iterable[int] | None) -> Sequence[int]:
+        """The iterations whose rows are kept, in order; refuses what no memory holds."""
+        if self.planned * LOSS_BYTES > LARGEST_RECORD:
+            raise UsageError(
+                f"{self.planned:,} iterations: their losses alone take {self.planned * LOSS_BYTES:,} bytes; "
+                f"at most {LARGEST_RECORD:,}"
+            )
+        row = self.layout(self.schedule.size).bytes
+        if show is None:
+            return range(self.planned) if self.planned * row <= BUDGET else sorted({0, self.planned - 1})
+        kept = sorted({i - 1 for i in show if 0 < i <= self.planned})
+        if len(kept) * row > LARGEST_RECORD:
+            raise UsageError(
+                f"{len(kept):,} iterations of {row:,} bytes each are {len(kept) * row:,} bytes to keep; "
+                f"at most {LARGEST_RECORD:,}; show fewer iterations"
+            )
+        return kept
+
+    def _first_state(self) -> list[Any]:
+        graph = self.whole.graph
+        given = self.numbers.given
+        numbers = [x for leaf in state_leaves(graph) for x in graph.values[leaf]]
+        return [given(x) for x in numbers] if given else numbers
+
+    def engine(self, size: int) -> Engine:
+        """What computes batches of `size` samples."""
+        if size not in self._engines:
+            self._engines[size] = self._choose(size)
+        return self._engines[size]
+
+    def _choose(self, size: int) -> Engine:
+        layout = self.layout(size)
+        if self.numbers is not FLOATS:
+            return FormulaEngine(layout, self.numbers)
+        constant = self.schedule.batch(0) if self.schedule.constant else None
+        if fits(self.at(self.schedule.size)):
+            try:
+                return ScalarEngine(self.at(size), layout, constant, lambda: self._helper(size))
+            except TooLongError:
+                pass
+        return self._helper(size)
+
+    def _helper(self, size: int) -> ArrayEngine:
+        if size not in self._helpers:
+            from bptrace.engine.array import ArrayEngine
+
+            constant = self.schedule.batch(0) if self.schedule.constant else None
+            self._helpers[size] = ArrayEngine(self.at(size), self.layout(size), constant)
+        return self._helpers[size]
+
+    # the loop
+
+    def _go(self) -> None:
+        engine: Engine | None = None
+        while self.count < self.planned and self.stopped is None:
+            size = self.schedule.batch_size(self.count)
+            if engine is None or engine is not self.engine(size):
+                engine = self.engine(size)
+                engine.state = self.state
+            kept, wanted = self._ahead()
+            if kept:
+                self._record(engine, size, wanted)
+            else:
+                self._pass_over(engine, size, wanted)
+            self.state = engine.state if self.stopped is None else self.state
+            if self.stopping and self.stopped is None and self.schedule.last_of_epoch(self.count - 1) and self._enough():
+                break
+        if self.count - 1 not in self.recorder.after and self.recorder.find(self.count - 1):
+            self.recorder.after[self.count - 1] = self.state
+
+    def _wanted(self, iteration: int) -> bool:
+        k = bisect_left(self._kept, iteration)
+        return k < len(self._kept) and self._kept[k] == iteration
+
+    def _ahead(self) -> tuple[bool, int]:
+        """Whether the next iterations are kept, and how many of them are alike and can run at once."""
+        here = self.count
+        wanted = min(self.planned - here, self.schedule.alike(here))
+        if self.stopping:
+            left = self.schedule.an_epoch - here % self.schedule.an_epoch
+            if left == 1:
+                return True, 1  # the run may end here, and its last iteration is kept
+            wanted = min(wanted, left - 1)
+        kept = self._wanted(here)
+        if isinstance(self._kept, range):
+            return kept, wanted
+        k = bisect_left(self._kept, here)
+        if not kept:
+            return False, min(wanted, BLOCK, self._kept[k] - here if k < len(self._kept) else wanted)
+        together = 1
+        while together < wanted and k + together < len(self._kept) and self._kept[k + together] == here + together:
+            together += 1
+        return True, together
+
+    def _record(self, engine: Engine, size: int, wanted: int) -> None:
+        """Run and keep up to `wanted` iterations, as many as the memory at hand has room for."""
+        here, layout = self.count, engine.layout
+        store = self.recorder.store(size, layout.size)
+        chunk, start, count = store.reserve(wanted)
+        engine.run([self.schedule.batch(here + k) for k in range(count)], chunk, start, self.losses)
+        self.recorder.add(here, count, size)
+        self.count += count
+        bad = self._first_bad(engine, chunk, start, count) if self.numbers is FLOATS else None
+        if bad is not None:
+            self._stop_at(engine, here + bad, count - 1 - bad, chunk, start + bad * layout.size)
+        elif self.count < self.planned and not self._wanted(self.count):
+            self.recorder.after[self.count - 1] = engine.state
+
+    def _first_bad(self, engine: Engine, chunk: Any, start: int, count: int) -> int | None:
+        """The first of the recorded iterations that holds a NaN or an infinity, or leaves one behind."""
+        layout = engine.layout
+        size, checked, state = layout.size, layout.checked, layout.state_size
+        if size > LARGE_ROW and all(loss is None or isfinite(loss) for loss in self.losses[-count:]):
+            return None
+        if size <= LARGE_ROW and not suspicious(chunk[start : start + count * size]) and _finite(engine.state):
+            return None
+        for k in range(count):
+            at = start + k * size
+            if first_not_finite(chunk[at : at + checked]) is not None:
+                return k
+            after = chunk[at + size : at + size + state] if k + 1 < count else engine.state
+            if first_not_finite(after) is not None:
+                return k
+        return None
+
+    def _stop_at(self, engine: Engine, iteration: int, after: int, chunk: Any, start: int) -> None:
+        """End the run with `iteration`, which went wrong; what came after it is dropped."""
+        layout = engine.layout
+        self.state = (
+            list(chunk[start + layout.size : start + layout.size + layout.state_size]) if after else engine.state
+        )
+        if after:
+            self.recorder.drop(after)
+            del self.losses[-after:]
+        self.count = iteration + 1
+        self.recorder.after[iteration] = self.state
+        from bptrace.engine.blame import not_finite
+
+        self.stopped = not_finite(layout.assembly, self.values(iteration), iteration + 1)
+
+    def _pass_over(self, engine: Engine, size: int, wanted: int) -> None:
+        """Run iterations that are not kept; where numbers go wrong, again one by one to find the first."""
+        before = engine.state
+        here = self.count
+        engine.run([self.schedule.batch(here + k) for k in range(wanted)], None, 0, self.losses)
+        self.count += wanted
+        if self.numbers is not FLOATS:
+            return
+        if _finite(x for x in self.losses[here:] if x is not None) and _finite(engine.state):
+            return
+        self.count = here
+        del self.losses[here:]
+        engine.state = before
+        while self.count < here + wanted:
+            self._record(engine, size, 1)
+            if self.stopped is not None:
+                return
+            self.recorder.drop(1)
+            self.recorder.after.pop(self.count - 1, None)
+
+    # stop conditions
+
+    def _enough(self) -> bool:
+        """Whether a stop condition holds at the end of this epoch; the epoch's last iteration stays
+        recorded only if so, or if it was asked for."""
+        last, length = self.count - 1, self.schedule.an_epoch
+        loss = self._epoch_loss(last - length + 1, last)
+        stop = self.stop
+        enough = stop.loss_below is not None and loss is not None and loss < stop.loss_below
+        if stop.gradient_below is not None:
+            enough = enough or self._gradient_norm(last) < stop.gradient_below
+        if stop.patience is not None and loss is not None:
+            if self._best is None or loss < self._best:
+                self._best, self._waited = loss, 0
+            else:
+                self._waited += 1
+            enough = enough or self._waited >= stop.patience
+        if not enough and not self._wanted(last) and self.count < self.planned:
+            self.recorder.drop(1)
+            self.recorder.after.pop(last, None)
+        return enough
+
+    def _epoch_loss(self, first: int, last: int) -> float | None:
+        total = 0.0
+        for k in range(first, last + 1):
+            loss = self.losses[k]
+            if loss is None:
+                return None
+            total += loss * self.schedule.batch_size(k)
+        return total / self.schedule.count
+
+    def _gradient_norm(self, iteration: int) -> float:
+        assembly = self.at(self.schedule.batch_size(iteration))
+        values = self.values(iteration)
+        total = 0.0
+        for node in assembly.trainable:
+            gradient = assembly.graph.by_id.get(f"grad.{node.id}")
+            if gradient is not None:
+                for x in values.flat(gradient):
+                    total += float(x) * float(x)
+        return sqrt(total)
+
+    # what is asked of a finished run
+
+    def values(self, iteration: int) -> Values:
+        """The numbers of a kept iteration; raises KeyError for others."""
+        found = self.recorder.find(iteration)
+        if found is None:
+            raise KeyError(iteration)
+        size, row = found
+        layout = self.layout(size)
+        after = self.recorder.after.get(iteration)
+        if after is None:
+            following = self.recorder.find(iteration + 1)
+            after = following[1][: layout.state_size] if following else None
+        return Values(layout, self.schedule.batch(iteration), row, after, self.numbers)
+
+    def final_values(self) -> Values:
+        """One more forward pass over all data, with the parameters after the last update."""
+        from bptrace.engine.final import final_values
+
+        return final_values(self.whole, self.state, self.numbers, self._by_formulas)
+
+    @property
+    def _by_formulas(self) -> bool:
+        return not any(engine.name == "array" for engine in self._engines.values())
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Which engine made the numbers, for the trace's heading."""
+        engines = list(self._engines.values())
+        found: dict[str, Any] = {"name": engines[0].name, "dtype": self.numbers.name}
+        handed_over = 0
+        for engine in engines:
+            handed_over += getattr(engine, "handed_over", 0)
+        if handed_over:
+            found["handed_over"] = handed_over
+        if self._helpers:
+            import numpy
+
+            found["numpy"] = numpy.__version__
+        return found
+
+
+def _finite(numbers: Iterable[float]) -> bool:
+    return all(map(isfinite, numbers))

@@ -1,0 +1,170 @@
+"""The neutral document: what a page consists of, before any format.
+
+Cells are formulas (with the numbers still to be put in) and marks, not text, so that a page, a sheet
+and a worksheet can be made from the same blocks. Writers turn blocks into a format and never
+compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bptrace.formula.expr import Expr, Ref
+from bptrace.formula.text import Piece, pieces
+from bptrace.graph.node import Node
+
+FormKind = Literal["symbols", "numbers", "middle"]
+
+
+@dataclass(slots=True)
+class Form:
+    """One way to write a line's formula: with symbols, with numbers, or with the inside worked out."""
+
+    kind: FormKind
+    expr: Expr
+    text: str = ""
+    """The text with symbols; numbers are put in anew in every iteration."""
+    _pieces: tuple[Piece, ...] | None = None
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        if self._pieces is None:
+            self._pieces = pieces(self.expr)
+        return self._pieces
+
+
+@dataclass(slots=True)
+class Line:
+    """name = form = form = value. `sample` stands in a column of its own where there are several."""
+
+    name: str
+    forms: list[Form]
+    value: Ref
+    sample: str = ""
+
+
+@dataclass(slots=True)
+class Lines:
+    """Lines of an elementwise function: all forms in a row."""
+
+    lines: list[Line]
+    stacked: bool = False
+    """A working: each form on a line of its own, where the page is not wide."""
+
+
+@dataclass(slots=True)
+class Cell:
+    """One operand of an equation table, with the operator before it."""
+
+    form: Form
+    operator: str = ""
+
+
+@dataclass(slots=True)
+class Row:
+    """One line of an equation table: label, operands, what they are called here, result."""
+
+    label: str
+    cells: list[Cell]
+    value: Ref | Expr
+    whole: Expr
+    note: str = ""
+    sample: str = ""
+    total: bool = False
+    """A closing line: the sum of the rows above, or what is made of it."""
+
+
+@dataclass(slots=True)
+class Table:
+    """An equation table: one line an element, operators between the columns."""
+
+    headings: list[str]
+    rows: list[Row]
+    result: str = ""
+
+
+@dataclass(slots=True)
+class Columns:
+    """A sum over units for several samples: a column a term, two lines a sample."""
+
+    headings: list[str]
+    rows: list[tuple[str, list[Form], Ref, Expr, Expr | None]]
+
+
+@dataclass(slots=True)
+class RunningSum:
+    """One long sum: a line a product with what it has added up to; zeros are counted."""
+
+    ref: Ref
+    terms: Sequence[Expr]
+    rest: Sequence[Expr]
+    name: str
+    limit: int
+    command: str
+
+
+@dataclass(slots=True)
+class Values:
+    """Elements that are listed by value only."""
+
+    title: str
+    refs: list[Ref]
+
+
+@dataclass(slots=True)
+class Summary:
+    """A large quantity in one line: count, norm, largest element, zeros."""
+
+    node: Node
+    command: str
+
+
+@dataclass(slots=True)
+class Agreement:
+    """Whether two ways led to the same numbers."""
+
+    first: Node
+    second: Node
+
+
+@dataclass(slots=True)
+class Sentence:
+    text: str
+
+
+@dataclass(slots=True)
+class Picture:
+    """A quantity with rows and columns, drawn as a small matrix."""
+
+    title: str
+    rows: list[list[Ref]]
+
+
+Part = Lines | Table | Columns | RunningSum | Values | Summary | Sentence | Picture | Agreement
+
+
+@dataclass(slots=True)
+class Block:
+    """One quantity or several that belong together, under one caption line."""
+
+    id: str
+    word: str
+    formulas: list[str]
+    right: str
+    parts: list[Part] = field(default_factory=list)
+    latex: list[str] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Heading:
+    """A phase (level 1) or a layer (level 2)."""
+
+    text: str
+    level: int
+    phase: str = ""
+    layer: str = ""
+
+

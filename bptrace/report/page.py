@@ -1,0 +1,188 @@
+"""The page of a network: its sections in the order of work, made once from the graph.
+
+Nothing here depends on numbers, so the same page serves every iteration; a writer puts in the
+numbers of one iteration at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from bptrace.errors import UsageError
+from bptrace.graph.graph import Graph
+from bptrace.graph.lookup import LookupFailedError, find
+from bptrace.graph.node import Node
+from bptrace.report.blocks import Block, Heading, Sentence
+from bptrace.report.blocks_of import Blocks, Limits
+from bptrace.report.labels import Words
+from bptrace.report.numbers import Numbers, short
+
+if TYPE_CHECKING:
+    from bptrace.build.assemble import Assembly
+    from bptrace.spec.models import Network
+    from bptrace.trace import Trace
+
+PHASES = ("forward", "loss", "backward", "update", "tangent")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the flags ask of a page."""
+
+    language: str = "en"
+    only: str = ""
+    phase: str = ""
+    rows: int = 20
+    terms: int = 8
+    net: str = "net.yaml"
+
+
+class PageWords(Words):
+    """The words together with the names that labels need."""
+
+    def __init__(self, graph: Graph, language: str, units: dict[str, tuple[str, ...]], setting: Callable[[Node], str]) -> None:
+        super().__init__(language)
+        self.graph = graph
+        self.units = units
+        self.setting = setting
+
+
+class Page:
+    """The sections of one graph: headings and blocks."""
+
+    def __init__(self, network: Network, assembly: Assembly, options: Options) -> None:
+        self.network = network
+        self.assembly = assembly
+        self.options = options
+        graph = assembly.graph
+        self.words = PageWords(
+            graph,
+            options.language, assembly.unit_names, lambda node: short(graph.values[node][0])
+        )
+        self.blocks = Blocks(self.words, Limits(options.rows, options.terms, options.net), assembly.samples)
+        self.items: list[Heading | Block] = []
+        self._build()
+
+    def _build(self) -> None:
+        chosen = self._only()
+        for phase in PHASES:
+            if self.options.phase and phase != self.options.phase:
+                continue
+            groups = [g for g in self._groups(phase) if chosen is None or any(n in {c for c, _ in chosen} for n in g)]
+            if not groups:
+                continue
+            self.items.append(Heading(self.words(f"heading_{phase}"), 1, phase))
+            layer = ""
+            for group in groups:
+                owner = group[-1].layer
+                if owner != layer and owner and phase not in ("update", "loss"):
+                    layer = owner
+                    self.items.append(Heading(self._layer_heading(layer, phase), 2, phase, layer))
+                self.items.append(self.blocks.block(group, chosen))
+            if phase == "backward" and chosen is None:
+                self._add_held()
+
+    def _groups(self, phase: str) -> list[list[Node]]:
+        """The nodes of a phase that stand together, in order of work."""
+        groups: dict[str, list[Node]] = {}
+        hidden = self._hidden()
+        witnesses: dict[str, list[Node]] = {}
+        for node in self.assembly.graph.nodes:
+            if node.inline or node.id in hidden:
+                continue
+            if node.phase == phase:
+                groups.setdefault(node.block, []).append(node)
+            elif node.phase == "check" and phase == "backward":
+                witnesses.setdefault(node.block, []).append(node)
+        # a witness stands right after what it checks
+        found: list[list[Node]] = []
+        for block, nodes in groups.items():
+            found.append(nodes)
+            found.extend(filter(None, [witnesses.pop(f"check.{block}", None)]))
+        return found + list(witnesses.values())
+
+    def _hidden(self) -> set[str]:
+        """Gradients by data stand on the page where nothing is trained; else they can be asked for."""
+        if self.network.graph or not self.network.optimizer or self.options.only:
+            return set()
+        return {f"grad.{node.id}" for node in self.assembly.graph.nodes if node.phase == "data"}
+
+    def _layer_heading(self, layer: str, phase: str) -> str:
+        title = self.assembly.titles.get(layer)
+        if phase != "forward" or title is None:
+            return self.words("layer_only", name=layer)
+        return self.words(
+            "layer_heading" if title["units"] else "activation_heading", name=layer, type=self.words(title["type"]), inputs=self._count("input", title["inputs"]),
+            units=self._count("unit", title["units"]),
+            activation=title["activation"],
+        )  # fmt: skip
+
+    def _count(self, word: str, count: int) -> str:
+        return self.words(f"{word}_one" if count == 1 else f"{word}_many", count=count)
+
+    def _add_held(self) -> None:
+        """One sentence for what is not trained, after the last gradient of its layer."""
+        for held in reversed(self.assembly.held):
+            place = next(
+                (
+                    k
+                    for k in reversed(range(len(self.items)))
+                    if isinstance(item := self.items[k], Block) and item.nodes[-1].layer == held.layer
+                    and item.nodes[-1].phase == "backward"
+                ),
+                None,
+            )  # fmt: skip
+            if place is None:
+                continue
+            block = self.items[place]
+            assert isinstance(block, Block)
+            name = held.names[0] if held.names and len(set(held.names)) == 1 else held.id
+            part = "bias" if held.word == "bias" else held.word
+            block.parts.append(Sentence(self.words("held_parameter", name=name, part=part)))
+
+    def blocks_made(self) -> list[Block]:
+        """The blocks of the page without its headings."""
+        return [item for item in self.items if isinstance(item, Block)]
+
+    def numbers(self, trace: Trace, iteration: int, digits: int | None) -> Numbers:
+        """The numbers of one iteration, as this page reads them."""
+        constant = set(self.assembly.held)
+        if iteration == 1:
+            constant.update(self.assembly.trainable)
+        return Numbers(trace.values(iteration), constant, digits, self._paper)
+
+    def final_assembly(self, trace: Trace) -> Assembly:
+        """The graph of the closing forward pass over all data."""
+        return trace.final_assembly
+
+    def final_numbers(self, trace: Trace, digits: int | None) -> Numbers:
+        return Numbers(trace.final_values, set(), digits, self._paper)
+
+    def parameter_numbers(self, trace: Trace, digits: int | None) -> Numbers:
+        """The parameters after the last update, under the nodes of this page's graph."""
+        return Numbers(trace.final_parameters(self.assembly), set(self.assembly.held), digits, self._paper)
+
+    @property
+    def _paper(self) -> bool:
+        return self.network.conventions.rounding != "none"
+
+    def _only(self) -> set[tuple[Node, int]] | None:
+        """The elements that `--only` asks for."""
+        pattern = self.options.only
+        if not pattern:
+            return None
+        graph = self.assembly.graph
+        chosen: set[tuple[Node, int]] = set()
+        for part in pattern.split(" "):
+            try:
+                node, element = find(graph, part)
+                chosen |= {(node, k) for k in (range(node.size) if element is None else [element])}
+            except LookupFailedError as error:
+                nodes = [n for n in graph.nodes if not n.inline and any(fnmatchcase(i, part) for i in (n.id, *n.aliases))]
+                if not nodes:
+                    raise UsageError(f"--only: {error}") from None
+                chosen |= {(node, k) for node in nodes for k in range(node.size)}
+        return chosen

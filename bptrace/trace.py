@@ -1,0 +1,162 @@
+"""The trace: every number of a run, by iteration and by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bptrace.engine.values import Values, nested
+from bptrace.errors import RunError, UsageError
+from bptrace.graph.lookup import LookupFailedError, find
+from bptrace.graph.node import Node
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+    from fractions import Fraction
+
+    from bptrace.build.assemble import Assembly
+    from bptrace.engine.run import Run
+    from bptrace.network import Network
+    from bptrace.spec.load import Spec
+
+
+class Trace:
+    """What a run left behind. Iterations and samples count from 1.
+
+    `recorded` are the iterations whose numbers are kept, `count` how many were done, `losses` the
+    loss of each of these before its update, `engine` what computed them. `stopped` is the error that
+    ended the run, if one did: the trace up to it is kept.
+    """
+
+    def __init__(self, network: Network, run: Run) -> None:
+        self.network = network
+        self._run = run
+        self.count = run.count
+        self.losses: list[float | None] = run.losses
+        self.recorded: list[int] = [i + 1 for i in run.recorder.iterations]
+        self.stopped: RunError | None = run.stopped
+        self.engine: dict[str, Any] = run.description
+
+    @property
+    def spec(self) -> Spec:
+        return self.network.spec
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs, the last one included even if it was not finished."""
+        return self.epoch(self.count)
+
+    def epoch(self, iteration: int) -> int:
+        """The epoch of an iteration, from 1."""
+        return self._run.schedule.epoch(iteration - 1) + 1
+
+    def samples(self, iteration: int) -> list[int]:
+        """The numbers of the samples that an iteration read; none where the network has no data."""
+        if not self._run.whole.tables:
+            return []
+        return [n + 1 for n in self._run.schedule.batch(iteration - 1)]
+
+    def assembly(self, iteration: int) -> Assembly:
+        """The graph of an iteration; one for each size of batch."""
+        return self._run.at(self._run.schedule.batch_size(iteration - 1))
+
+    def values(self, iteration: int) -> Values:
+        """The numbers of a recorded iteration."""
+        try:
+            return self._run.values(iteration - 1)
+        except KeyError:
+            raise UsageError(self._not_recorded(iteration)) from None
+
+    def _not_recorded(self, iteration: int) -> str:
+        if not 1 <= iteration <= self.count:
+            return f"there is no iteration {iteration}; the run has iterations 1 to {self.count:,}"
+        shown = ", ".join(map(str, self.recorded[:8])) + (", ..." if len(self.recorded) > 8 else "")
+        return f"iteration {iteration} is not recorded, only {shown}; ask for it with show"
+
+    def loss(self, iteration: int) -> float | None:
+        """The loss of any iteration, before its update."""
+        if not 1 <= iteration <= self.count:
+            raise UsageError(self._not_recorded(iteration))
+        return self.losses[iteration - 1]
+
+    @cached_property
+    def final_values(self) -> Values:
+        """One more forward pass over all data after the last update: forward and loss nodes."""
+        return self._run.final_values()
+
+    @cached_property
+    def final(self) -> dict[str, Any]:
+        """The loss, outputs and parameters after the last update."""
+        assembly, values = self._run.whole, self.final_values
+        graph = assembly.graph
+        return {
+            "loss": None if graph.loss is None else plain(values.flat(graph.loss)[0]),
+            "outputs": {output_name(node): _nested(values, node) for node in graph.outputs},
+            "parameters": {node.id: _nested(values, node) for node in graph.nodes if node.phase == "parameter"},
+        }
+
+    def value(self, text: str, iteration: int | None = None) -> Any:
+        """The value of an id, an alias, an element or a user's name: a number or nested lists.
+
+        `iteration` is the last recorded one unless given. A name that stands for a unit gives, with
+        several samples, a list with one number a sample.
+        """
+        if iteration is None:
+            if not self.recorded:
+                raise UsageError("no iteration is recorded")
+            iteration = self.recorded[-1]
+        values = self.values(iteration)
+        graph = values.assembly.graph
+        try:
+            node, element = find(graph, text)
+        except LookupFailedError as error:
+            raise UsageError(str(error)) from None
+        if element is not None:
+            return plain(values.flat(node)[element])
+        column = _column(values.assembly, text, node)
+        if column is not None:
+            flat = values.flat(node)
+            return [plain(flat[k]) for k in column]
+        return _nested(values, node)
+
+    def __getitem__(self, text: str) -> Any:
+        return self.value(text)
+
+
+def output_name(node: Node) -> str:
+    """The name under which results show an output: `o.y` for a layer's, else its id."""
+    return next((alias for alias in reversed(node.aliases) if alias.endswith(".y")), node.id)
+
+
+def plain(number: float | Decimal | Fraction) -> Any:
+    """A number as the library gives it out: a float, in exact mode a Fraction."""
+    from decimal import Decimal
+
+    return float(number) if isinstance(number, Decimal) else number
+
+
+def _nested(values: Values, node: Node) -> Any:
+    return nested([plain(x) for x in values.flat(node)], node.shape)
+
+
+def _column(assembly: Assembly, text: str, node: Node) -> Sequence[int] | None:
+    """Where the numbers of one unit stand, one a sample, if `text` is the name of a unit."""
+    graph = assembly.graph
+    if text.strip() in graph.by_id or "sample" not in node.axes:
+        return None
+    name = next((name for name in _tails(text.strip()) if len(graph.element_ids.get(name, ())) == 1), None)
+    if name is None:
+        return None
+    place = graph.element_ids[name][0][1]
+    samples = node.shape[node.axes.index("sample")]
+    others = node.size // samples
+    if node.axes.index("sample") == 0:
+        return range(place, node.size, others)
+    return range(place * samples, (place + 1) * samples)
+
+
+def _tails(text: str) -> list[str]:
+    """`grad.out_h1` and what follows each of its dots."""
+    parts = text.split(".")
+    return [".".join(parts[k:]) for k in range(len(parts))]

@@ -1,0 +1,77 @@
+"""Laying out plain text: widths as a terminal counts them, breaking long lines, the ASCII forms."""
+
+from __future__ import annotations
+
+import unicodedata
+
+ASCII = {
+    "≈": "~=", "·": "*", "Σ": "sum ", "η": "lr", "×": "x", "δ": "delta", "∂": "d", "σ": "sigmoid", "√": "sqrt",
+    "β": "beta", "ε": "eps", "λ": "lambda", "θ": "theta", "≤": "<=", "≥": ">=", "≠": "!=", "…": "...", "−": "-",
+    "ᵀ": "^T", "⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6", "⁷": "^7", "⁸": "^8",
+    "⁹": "^9", "⁻": "^-", "∞": "inf", "⋆": "*", "½": "1/2", "μ": "mu", "γ": "gamma", "α": "alpha", "→": "->",
+}  # fmt: skip
+"""The forms of LAYOUT's signs where the output cannot show them."""
+
+
+def to_ascii(text: str) -> str:
+    """The text in ASCII; letters that have no form of their own are written as code points."""
+    text = "".join(ASCII.get(character, character) for character in text)
+    return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def width(text: str) -> int:
+    """Columns that a text takes on a terminal: a Chinese character is two, an accent none."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) != 0 for c in text)
+
+
+def padded(text: str, columns: int) -> str:
+    return text + " " * (columns - width(text))
+
+
+def right(text: str, columns: int) -> str:
+    return " " * (columns - width(text)) + text
+
+
+def centred(text: str, columns: int) -> str:
+    return " " * ((columns - width(text) + 1) // 2) + text
+
+
+BREAKS = (" + ", " - ", " = ", " ≈ ", "·", " ")
+
+
+def broken(text: str, columns: int, indent: int) -> list[str]:
+    """A line too long is broken before an operator, and the rest is indented. Nothing is cropped."""
+    lines: list[str] = []
+    while width(text) > columns:
+        cut = _cut(text, columns, indent)
+        if cut <= indent:
+            break
+        lines.append(text[:cut].rstrip())
+        text = " " * indent + text[cut:].lstrip()
+    return [*lines, text]
+
+
+def _cut(text: str, columns: int, indent: int) -> int:
+    """Where to break: the last operator outside brackets if there is one, else the last at all."""
+    best: dict[tuple[int, int], int] = {}
+    depth, used, started = 0, 0, False
+    for place, character in enumerate(text):
+        used += width(character)
+        if used > columns:
+            break
+        depth += (character in "([") - (character in ")]")
+        started = started or (place >= indent and character not in " =≈")
+        for rank, operator in enumerate(BREAKS):
+            if started and place > indent + 1 and text.startswith(operator, place):
+                best[(min(rank, 2) if rank < 4 else rank, depth)] = place
+                break
+    if not best:
+        return 0
+    outer = min(best, key=lambda key: (key[1], key[0]))
+    # a very early break outside brackets helps less than a later one inside
+    if best[outer] < columns // 3:
+        return max(best.values())
+    return best[outer]

@@ -1,0 +1,509 @@
+"""The page as plain text, for terminals, pipes and files alike; colour is added by the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bptrace.formula.expr import Expr, Negation, Number, Ref, Sum, Worked
+from bptrace.formula.text import Piece, Role, Slot, pieces, place
+from bptrace.report.blocks import (
+    Agreement,
+    Block,
+    Columns,
+    Form,
+    Heading,
+    Line,
+    Lines,
+    Part,
+    Picture,
+    Row,
+    RunningSum,
+    Sentence,
+    Summary,
+    Table,
+    Values,
+)
+from bptrace.report.labels import Words
+from bptrace.report.numbers import Numbers
+from bptrace.report.sections import Boxes, Pairs, Result, Section, Title
+from bptrace.writers.layout import broken, centred, padded, right, to_ascii, width
+
+JOINED = 120
+"""Columns from which the forms of a working stand on one line where they fit."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How wide the page is and which characters it may use."""
+
+    columns: int = 80
+    ascii: bool = False
+
+
+class TextWriter:
+    """Writes sections and blocks as lines. `numbers` is set anew for each iteration."""
+
+    def __init__(self, words: Words, style: Style) -> None:
+        self.words = words
+        self.style = style
+        self.columns = style.columns
+        self.numbers: Numbers | None = None
+        self.value_width = 12
+
+    def text(self, items: Iterable[Section | Heading | Block], numbers: Numbers | None) -> Iterator[str]:
+        """The lines of a page with the numbers of one iteration."""
+        items = list(items)
+        self.numbers = numbers
+        self.value_width = self._widest(items)
+        before: Section | Heading | Block | None = None
+        for item in items:
+            if before is not None:
+                yield ""
+            for line in self._item(item):
+                line = line.rstrip()
+                yield to_ascii(line) if self.style.ascii else line
+            before = item
+
+    def _widest(self, items: Sequence[Section | Heading | Block]) -> int:
+        """The width of the value column: that of the widest value on the page."""
+        if self.numbers is None:
+            return 12
+        found = [3 + (self.numbers.digits or 9)]
+        for item in items:
+            if isinstance(item, Block):
+                found.extend(len(self._value_text(ref)) for part in item.parts for ref in _values(part))
+        return max(found)
+
+    @property
+    def sign_column(self) -> int:
+        return self.columns - 1 - self.value_width - 2
+
+    # items
+
+    def _item(self, item: Section | Heading | Block) -> Iterator[str]:
+        match item:
+            case Heading():
+                yield self._heading(item)
+            case Block():
+                yield from self._block(item)
+            case Title():
+                yield self._both_ends(item.text, item.place)
+                for line in item.lines:
+                    yield from broken(line, self.columns, 0)
+            case Pairs():
+                yield item.heading
+                for label, formula, said in item.rows:
+                    left = f"  {padded(label, 11)}{padded(formula, 28) if formula else ''}"
+                    if width(left) > 41:
+                        yield from broken(left, self.columns, 15)
+                        left = " " * 41
+                    yield from broken(left + said, self.columns, 41 if formula else 13)
+            case Boxes():
+                yield item.heading
+                yield from self._boxes(item.boxes)
+            case Result():
+                yield from self._result(item)
+
+    def _heading(self, heading: Heading) -> str:
+        if heading.level > 1:
+            return heading.text
+        return f"{heading.text} {'-' * (self.columns - width(heading.text) - 1)}"
+
+    def _both_ends(self, left: str, end: str) -> str:
+        room = self.columns - 1 - width(left) - width(end)
+        return f"{left}{' ' * room}{end}" if room > 1 else f"{left}  {end}"
+
+    def _boxes(self, boxes: Sequence[list[list[str]]]) -> Iterator[str]:
+        """Small tables side by side, as many as fit."""
+        bands: list[list[list[str]]] = [[]]
+        used = 0
+        for box in boxes:
+            lines = _aligned(box)
+            wide = max(width(line) for line in lines)
+            if bands[-1] and 2 + used + 5 + wide > self.columns:
+                bands.append([])
+                used = 0
+            bands[-1].append([padded(line, wide) for line in lines])
+            used += (5 if used else 0) + wide
+        for band in bands:
+            for k in range(max(map(len, band))):
+                gaps = []
+                for number, box_ in enumerate(band):
+                    gap = "" if not number else "   " if number == 1 and len(box_[0]) < 14 else "     "
+                    gaps.append(gap + (box_[k] if k < len(box_) else " " * width(box_[0])))
+                yield "  " + "".join(gaps)
+
+    def _result(self, result: Result) -> Iterator[str]:
+        if result.heading:
+            yield self._heading(Heading(result.heading, 1))
+            yield ""
+        if result.rows:
+            cells = [result.columns, *result.rows]
+            widths = [max(width(row[k]) for row in cells) for k in range(len(result.columns))]
+            widths[0] = max(widths[0], 9)
+            for row in cells:
+                if len(row) == 1:
+                    yield f" {row[0]}"
+                else:
+                    yield " " + "    ".join(right(cell, size) for cell, size in zip(row, widths, strict=True))
+        for lead, items in result.lines:
+            line = f" {lead}"
+            for item in items:
+                joint = " " if line == f" {lead}" else "   "
+                if width(line) + width(joint) + width(item) > self.columns:
+                    yield line
+                    line, joint = "  ", " "
+                line += joint + item
+            yield line
+        for title, boxes in result.boxes:
+            yield f" {title}"
+            yield from self._boxes(boxes)
+
+    # blocks
+
+    def _block(self, block: Block) -> Iterator[str]:
+        yield from self._caption(block)
+        for part in block.parts:
+            yield from self._part(part)
+
+    def _caption(self, block: Block) -> Iterator[str]:
+        head = "  ".join(filter(None, (block.id, block.word)))
+        lines = [head]
+        for k, formula in enumerate(block.formulas):
+            joint = "  " if k == 0 else ",   "
+            if width(lines[-1]) + width(joint) + width(formula) <= self.columns - 1:
+                lines[-1] += joint + formula
+            else:
+                lines[-1] += "," if k else ""
+                lines.append(" " * (width(block.id) + 2) + formula)
+        if block.right:
+            if width(lines[-1]) + 2 + width(block.right) <= self.columns - 1:
+                lines[-1] = self._both_ends(lines[-1], block.right)
+            else:
+                lines.append(right(block.right, self.columns - 1))
+        for line in lines:
+            yield from broken(line, self.columns, width(block.id) + 4)
+
+    def _part(self, part: Part) -> Iterator[str]:
+        match part:
+            case Lines():
+                yield from self._lines(part)
+            case Table():
+                yield from self._table(part)
+            case Columns():
+                yield from self._columns(part)
+            case RunningSum():
+                yield from self._running(part)
+            case Values():
+                texts = [self._fill_ref(ref) for ref in part.refs]
+                if len(texts) > 8:
+                    texts = [*texts[:3], f"… {len(texts) - 5} …", *texts[-2:]]
+                yield from broken(f" {part.title} " + " ".join(texts), self.columns, 3)
+            case Summary():
+                yield from self._summary(part)
+            case Agreement(first, second):
+                difference = self._numbers.difference(first, second)
+                said = self.words("both_ways") if difference < 1e-12 else self.words("ways_differ", difference=difference)
+                yield f" {said}"
+            case Sentence(text):
+                yield from broken(f" {text}", self.columns, 3)
+            case Picture():
+                yield f"  {part.title}"
+                for row in part.rows:
+                    yield "  " + "  ".join(right(self._fill_ref(ref), 8) for ref in row)
+
+    # numbers
+
+    @property
+    def _numbers(self) -> Numbers:
+        assert self.numbers is not None, "a block with numbers needs the numbers of an iteration"
+        return self.numbers
+
+    def _fill_ref(self, ref: Ref) -> str:
+        return self._numbers.text(ref)
+
+    def _value_text(self, value: Ref | Worked) -> str:
+        return self._numbers.text(value) if isinstance(value, Ref) else self._numbers.worked_text(value)
+
+    def _form(self, form: Form) -> str:
+        return form.text if form.kind == "symbols" else self._numbers.fill(form.pieces)
+
+    def _sign(self, form: Form, first: bool) -> str:
+        """The sign before a form: a middle is judged, the others put in or define."""
+        if form.kind == "middle" and not first:
+            return self._numbers.middle_sign(form.expr)
+        return "="
+
+    def _with_value(self, left: str, sign: str, value: str, indent: int) -> Iterator[str]:
+        """A line with its value in the value column; on a line of its own where it is too long."""
+        *before, last = broken(left, self.columns - 1, indent)
+        yield from before
+        if width(last) >= self.sign_column:
+            yield last
+            last = ""
+        yield f"{padded(last, self.sign_column)}{sign} {right(value, self.value_width)}"
+
+    # lines and workings
+
+    def _lines(self, part: Lines) -> Iterator[str]:
+        names = max(width(line.name) for line in part.lines)
+        samples = max(width(line.sample) for line in part.lines)
+        if samples:
+            word = str(self.words("sample"))
+            samples = max(samples, width(word))
+            yield f" {word}"
+        for line in part.lines:
+            lead = f" {padded(line.sample, samples)}   " if samples else " "
+            yield from self._line(line, lead, line.name if part.stacked else padded(line.name, names), part.stacked)
+
+    def _line(self, line: Line, lead: str, name: str, stacked: bool) -> Iterator[str]:
+        forms = self._forms(line)
+        sign = self._numbers.sign(line.forms[-1].expr, line.value)
+        value = self._numbers.text(line.value)
+        if len(forms) == 1 and forms[0][1] == value:
+            forms = []
+        start = lead + name
+        joined = start + "".join(f" {sign_} {text}" for sign_, text in forms)
+        indent = width(start) + 3
+        if (not stacked or self.columns >= JOINED) and width(joined) < self.sign_column:
+            yield from self._with_value(joined, sign, value, indent)
+            return
+        gap = " " * width(start)
+        for k, (sign_, text) in enumerate(forms):
+            left = f"{start if k == 0 else gap} {sign_} {text}"
+            if k == len(forms) - 1:
+                yield from self._with_value(left, sign, value, indent)
+            else:
+                yield from broken(left, self.columns - 1, indent)
+
+    def _forms(self, line: Line) -> list[tuple[str, str]]:
+        """The forms of a line with their signs; one that repeats the one before is left out."""
+        made: list[tuple[str, str]] = []
+        for k, form in enumerate(line.forms):
+            text = self._form(form)
+            if made and made[-1][1] == text:
+                continue
+            sign = self._sign(form, k == 0)
+            if form.kind == "middle" and self._numbers.paper and sign != "=":
+                continue  # in paper mode a middle stands only where it is exact
+            made.append((sign, text))
+        return made
+
+    # tables
+
+    def _table(self, table: Table) -> Iterator[str]:
+        rows = [self._cells(row) for row in table.rows]
+        samples = max(width(row.sample) for row in table.rows)
+        label = max([5, *(width(row.label) for row in table.rows)])
+        if samples:
+            word, samples = str(self.words("sample")), max(samples, width(str(self.words("sample"))))
+            own = max(label, width(table.headings[0]))
+            table = Table([f"{padded(table.headings[0], own)}   {word}", *table.headings[1:]], table.rows, table.result)
+            label = own + 3 + samples
+        number = self.value_width + 2
+        first = max([number, *(width(c[0][1]) + (c[0][1][:1] not in "(-") for c in rows if c)])
+        second = max([number - 1, *(width(cells[1][1]) for cells in rows if len(cells) > 1)])
+        yield self._table_heading(table, label, first)
+        for row, cells in zip(table.rows, rows, strict=True):
+            yield from self._table_row(row, cells, label, first, second, samples)
+
+    def _table_heading(self, table: Table, label: int, first: int) -> str:
+        line = padded(f" {table.headings[0]}", 1 + label + 1)
+        for k, heading in enumerate(table.headings[1:]):
+            if k == 0:
+                line += padded(centred(heading, first), first)
+            else:
+                operator, _, text = heading.partition(" ")
+                line += f"    {operator} {text}"
+        result = f"= {table.result}"
+        column = max(width(line) + 2, 1 + label + 1 + first + 4 + 2 + self.value_width + 9)
+        if column + width(result) <= self.columns:
+            return padded(line, column) + result
+        return f"{line}  {result}"
+
+    def _table_row(
+        self, row: Row, cells: list[tuple[str, str]], label: int, first: int, second: int, samples: int
+    ) -> Iterator[str]:
+        head = padded(row.label, label - samples - 3) + "   " + row.sample if samples else row.label
+        left = padded(f" {head}", 1 + label + 1)
+        if row.total or not cells:
+            if row.note and not row.total:
+                yield from broken(f" {padded('', label)} {row.note}", self.columns, label + 4)
+                return
+            left = padded("", label - samples + 1 if samples else 2) + row.note
+        for k, (operator, text) in enumerate(cells):
+            cell = text if text[:1] in ("(", "-") or k else f" {text}"
+            left += padded(cell, first) if k == 0 else f"    {operator} {cell}"
+        if row.note and cells:
+            noted = padded(left, 1 + label + 1 + first + 4 + 2 + second + 2) + row.note
+            left = noted if width(noted) < self.sign_column else left
+        value, sign = self._row_value(row)
+        yield from self._with_value(left, sign, value, label + 4)
+
+    def _row_value(self, row: Row) -> tuple[str, str]:
+        if isinstance(row.value, Ref):
+            return self._numbers.text(row.value), self._numbers.sign(row.whole, row.value)
+        leaf = Worked(row.value)
+        text = self._numbers.worked_text(leaf)
+        return text, "=" if self._numbers.holds(row.whole, text) else "≈"
+
+    def _cells(self, row: Row) -> list[tuple[str, str]]:
+        """The operands of a row; only a factor is bracketed where it is negative."""
+        cells = [self._cell(cell.form, cell.operator) for cell in row.cells]
+        product = len(cells) > 1 and row.cells[1].operator in ("·", "/")
+        if product and isinstance(row.cells[0].form.expr, Sum):
+            cells[0] = ("", f"({cells[0][1]})")
+        if cells and not product:
+            (operator, text), *rest = cells
+            bare = isinstance(row.cells[0].form.expr, Ref) and text.startswith("(-")
+            cells = [(operator, text[1:-1] if bare else text), *rest]
+        return cells
+
+    def _cell(self, form: Form, operator: str) -> tuple[str, str]:
+        """An operand of a table with its operator; the sign of a number settles both."""
+        parts: Sequence[Piece] = form.pieces
+        if len(parts) == 1 and isinstance(slot := parts[0], Slot) and isinstance(slot.leaf, Ref | Number | Worked):
+            text = self._numbers.leaf_text(slot.leaf)
+            if operator in ("+", "-"):
+                if text.startswith("-"):
+                    return ("-" if operator == "+" else "+"), text[1:]
+                return operator, text
+            return operator, f"({text})" if text.startswith("-") else text
+        text = self._numbers.fill(parts)
+        if operator == "·" and not isinstance(form.expr, Ref) and (" " in text or text.startswith("-")):
+            text = f"({text})"
+        return operator, text
+
+    # sums over many
+
+    def _columns(self, part: Columns) -> Iterator[str]:
+        name, *terms = part.headings
+        lines: list[tuple[str, list[str], str, str]] = []
+        for sample, forms, ref, whole, middle in part.rows:
+            numbers = [self._term(form, k) for k, form in enumerate(forms)]
+            value = self._numbers.text(ref)
+            if middle is None:
+                lines.append((sample, numbers, self._numbers.sign(whole, ref), value))
+                continue
+            worked = [self._term(Form("middle", term), k) for k, term in enumerate(_terms(middle))]
+            lines.append((sample, numbers, "", ""))
+            mark = self._numbers.middle_sign(middle)
+            lines.append((mark if mark == "≈" else "", worked, self._numbers.sign(middle, ref), value))
+        heads = [terms[0], *terms[1:]]
+        sizes = [max(width(heads[k]), *(width(row[1][k]) for row in lines)) for k in range(len(heads))]
+        label = max(width(str(self.words("sample"))), *(width(row[0]) for row in lines))
+        room = 1 + label + 2 + sum(sizes) + 2 * (len(sizes) - 1)
+        if room >= self.sign_column:
+            yield from self._columns_as_lines(part)
+            return
+        head = "  ".join(padded(text, size) for text, size in zip(heads, sizes, strict=True))
+        yield self._both_ends(f" {padded(str(self.words('sample')), label)}  {head}", f"= {name}")
+        for mark, cells, sign, value in lines:
+            left = f" {padded(mark, label)}  " + "  ".join(padded(c, s) for c, s in zip(cells, sizes, strict=True))
+            if sign:
+                yield from self._with_value(left, sign, value, label + 3)
+            else:
+                yield left
+
+    def _term(self, form: Form, k: int) -> str:
+        """A term in its column, with its sign: `+ 1.1·0.524979`, `- 0.3`."""
+        whole = form.expr
+        if k == 0:
+            return self._numbers.fill(form.pieces)
+        leaf = whole.of if isinstance(whole, Negation) else whole
+        minus = isinstance(whole, Negation)
+        text = self._numbers.fill(pieces(leaf))
+        if isinstance(leaf, Ref | Number | Worked) and text.startswith("-"):
+            minus, text = not minus, text[1:]
+        return f"{'-' if minus else '+'} {text}"
+
+    def _columns_as_lines(self, part: Columns) -> Iterator[str]:
+        """The same, sample by sample, where the terms do not fit side by side."""
+        for sample, _, ref, whole, middle in part.rows:
+            forms = [Form("numbers", whole)]
+            if middle is not None:
+                forms.append(Form("middle", middle))
+            line = Line(part.headings[0], forms, ref, sample)
+            yield from self._line(line, f" {padded(sample, 4)}", line.name, True)
+
+    def _running(self, part: RunningSum) -> Iterator[str]:
+        numbers = self._numbers
+        total = 0.0
+        rows: list[tuple[int, str, str, str]] = []
+        zeros = 0
+        for k, term in enumerate(part.terms):
+            leaf = Worked(term)
+            value = float(numbers._worked_value(leaf))
+            if value == 0:
+                zeros += 1
+                continue
+            total += value
+            rows.append((k + 1, numbers.fill(pieces(term)), numbers.computed(value), numbers.computed(total)))
+        name = part.name
+        if zeros:
+            yield f" {name}: {self.words('zero_products', count=zeros, rest=len(rows))}"
+        shown: list[tuple[int, str, str, str] | None] = list(rows)
+        if len(rows) > part.limit:
+            half = part.limit // 2
+            shown = [*rows[:half], None, *rows[-(part.limit - half) :]]
+        size = max([width(row[1]) for row in rows] or [8])
+        yield f" {right('k', 5)}  {padded(str(self.words('product')), size)}  {right('= ', 3)}{right('', 12)}  {right(str(self.words('running_sum')), 14)}"
+        for row in shown:
+            if row is None:
+                left = len(rows) - part.limit
+                yield from broken(f"     … {self.words('rows_left_out', count=left, command=part.command)}", self.columns, 7)
+            else:
+                place_, text, value_, running = row
+                yield f" {right(str(place_), 5)}  {padded(text, size)}  = {right(value_, self.value_width)}  {right(running, 14)}"
+        text = numbers.text(part.ref)
+        rest = "".join(place(numbers.fill(pieces(term)), Role.LATER) for term in part.rest)
+        yield from self._with_value(f" {name} = {numbers.computed(total)}{rest}", "≈" if rest else "=", text, 4)
+
+    def _summary(self, part: Summary) -> Iterator[str]:
+        values = [float(v) for v in self._numbers.values.flat(part.node)]
+        largest = max(range(len(values)), key=lambda k: abs(values[k]))
+        norm = 0.0
+        for value in values:
+            norm += value * value
+        place_: list[str] = []
+        rest = largest
+        for extent in reversed(part.node.shape):
+            rest, position = divmod(rest, extent)
+            place_.append(str(position + 1))
+        yield " " + self.words(
+            "large_quantity", count=len(values), norm=self._numbers.computed(norm**0.5),
+            largest=self._numbers.computed(values[largest]), place=f"[{','.join(reversed(place_))}]",
+            zeros=sum(value == 0 for value in values),
+        )  # fmt: skip
+        yield " " + self.words("list_command", command=part.command)
+
+
+def _terms(expr: Expr) -> Sequence[Expr]:
+    return expr.terms if isinstance(expr, Sum) else (expr,)
+
+
+def _values(part: Part) -> Iterator[Ref | Worked]:
+    """The values of a part that stand in the value column."""
+    match part:
+        case Lines(lines):
+            yield from (line.value for line in lines)
+        case Table(_, rows):
+            yield from (row.value if isinstance(row.value, Ref) else Worked(row.value) for row in rows if row.cells or row.total)
+        case Columns(_, rows_):
+            yield from (row[2] for row in rows_)
+        case RunningSum(ref):
+            yield ref
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """A small table as lines, columns padded."""
+    wide = [row for row in rows if len(row) > 2]
+    first = max(width(row[0]) for row in rows if len(row) > 1 or not wide)
+    other = max((width(cell) for row in wide for cell in row[1:]), default=0)
+    sizes = [first, *[other] * max(len(row) for row in rows)]
+    lines = []
+    for row in rows:
+        cells = [padded(cell, sizes[k]) if k < len(row) - 1 else cell for k, cell in enumerate(row)]
+        lines.append("   ".join(cells).rstrip())
+    return lines
