@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,15 @@ class Network:
             self._assemblies[samples] = assemble(self.spec, samples)
         return self._assemblies[samples]
 
+    def planned(self, iterations: int | None = None) -> int:
+        """How many iterations a run has unless a stop condition ends it."""
+        from bptrace.engine.schedule import Schedule
+
+        training = self.spec.network.training
+        if iterations is not None or training.iterations is not None:
+            return iterations if iterations is not None else training.iterations or 1
+        return (training.epochs or 1) * Schedule(training, self.assembly().samples).an_epoch
+
     def run(self, iterations: int | None = None, *, show: Iterable[int] | None = None, exact: bool = False) -> Trace:
         """Train as the YAML says, or for `iterations`, and keep what happened.
 
@@ -49,11 +58,14 @@ class Network:
         return Trace(self, Run(self.spec.network, self.assembly, iterations, show, exact))
 
 
-def load(source: str | Path) -> Network:
-    """Load a YAML file, or a bundled network by its name (`mazur`, `networks/mazur.yaml`)."""
+def load(source: str | Path, *, text: str | None = None, overrides: Sequence[str] = ()) -> Network:
+    """Load a YAML file, or a bundled network by its name (`mazur`, `networks/mazur.yaml`).
+
+    With `text` that is the YAML and `source` only its name; `overrides` are `path=value` strings.
+    """
     from bptrace.spec.load import load as load_spec
 
-    return Network(load_spec(locate(source)))
+    return Network(load_spec(source if text is not None else locate(source), text, overrides))
 
 
 def locate(source: str | Path) -> str:
@@ -72,6 +84,15 @@ def locate(source: str | Path) -> str:
 def bundled() -> list[str]:
     """The names of the bundled networks."""
     return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def bundled_text(name: str) -> str:
+    """The YAML of a bundled network."""
+    path = _folder() / f"{name}.yaml"
+    if name not in bundled():
+        near = nearest(name, bundled())
+        raise UsageError(f"{name}: no bundled network" + (f"; did you mean '{near}'?" if near else ""))
+    return path.read_text(encoding="utf-8")
 
 
 def _folder() -> Path:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bptrace.spec.load import Spec
 
 
+__all__ = ["Trace", "Values", "output_name", "plain"]
+
+
 class Trace:
     """What a run left behind. Iterations and samples count from 1.
 
@@ -79,6 +82,20 @@ class Trace:
         if not 1 <= iteration <= self.count:
             raise UsageError(self._not_recorded(iteration))
         return self.losses[iteration - 1]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the numbers are fractions."""
+        return self.engine["dtype"] == "fraction"
+
+    @property
+    def final_assembly(self) -> Assembly:
+        """The graph of the closing forward pass over all data."""
+        return self._run.whole
+
+    def final_parameters(self, assembly: Assembly) -> Values:
+        """The parameters after the last update, under the nodes of a graph of this network."""
+        return self._run.final_parameters(assembly)
 
     @cached_property
     def final_values(self) -> Values:

@@ -158,6 +158,7 @@ class _Assembler:
                 table = self._rows_for(name)
                 if table is None:
                     return None
+                self.tables[name] = table  # a run finds the rows of a data leaf by its id
                 node = self._data(name, table, name)
                 continue
             shape = shape_of(value)

@@ -369,6 +369,10 @@ class Run:
 
         return final_values(self.whole, self.state, self.numbers, self._by_formulas)
 
+    def final_parameters(self, assembly: Assembly) -> Values:
+        """The state after the last update, for the nodes of any of this network's graphs."""
+        return Values(Layout(assembly), range(assembly.samples), self.state, numbers=self.numbers)
+
     @property
     def _by_formulas(self) -> bool:
         return not any(engine.name == "array" for engine in self._engines.values())

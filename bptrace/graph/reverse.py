@@ -25,7 +25,8 @@ class Reverse:
     cotangents that arrive there from outside. Only what leads to `wanted` is differentiated. `read`
     says which node stands for an operand in the error path; `done` is told of each wanted leaf whose
     gradient is complete (a sequential update answers by adding the update at once). `bypass` maps a
-    loss node to the pre-activation that its error reaches directly, with the op that says how.
+    loss node to the pre-activation that its error reaches directly, with the op that says how; after
+    `run` it holds those that were taken.
     """
 
     def __init__(
@@ -45,13 +46,13 @@ class Reverse:
         self.needed = graph.dependents(self.wanted)
         self.read = read
         self.done = done
-        self.bypass = bypass or {}
+        self.bypass: Mapping[Node, tuple[Node, Op]] = bypass or {}
         self.phase: Phase = phase
         self.forward = list(graph.nodes)
         self.contributions: dict[Node, list[tuple[str, Term]]] = {}
         self.gradients: dict[Node, Node] = {}
         self.fresh: set[Node] = set()
-        self._waiting = self._count_consumers()
+        self._waiting: dict[Node, int] = {}
 
     def _count_consumers(self) -> dict[Node, int]:
         waiting: dict[Node, int] = {}
@@ -61,6 +62,24 @@ class Reverse:
                     waiting[operand] = waiting.get(operand, 0) + 1
         return waiting
 
+    def _drop_bypasses(self, seeds: Mapping[Node, Term]) -> None:
+        """Keep the short way past an activation only where its result serves nothing else.
+
+        With a second use, `grad.o.a` would be a part of the derivative under the name of the whole;
+        with an upstream gradient inside the loss, the terms' cotangent is no longer one constant.
+        """
+        while True:
+            kept = {terms: way for terms, way in self.bypass.items() if self._serves_only_losses(terms, seeds)}
+            if len(kept) == len(self.bypass):
+                return
+            self.bypass = kept
+
+    def _serves_only_losses(self, terms: Node, seeds: Mapping[Node, Term]) -> bool:
+        result = terms.inputs[1]
+        uses = [node for node in self.forward if node in self.needed and result in node.inputs]
+        inside = [node for node in self.graph.dependents([terms]) if node in seeds and node is not self.top]
+        return result not in seeds and not inside and all(node in self.bypass for node in uses)
+
     def _operands(self, node: Node) -> list[Node]:
         """The operands that an error is passed back to, one entry a place."""
         if node in self.bypass:
@@ -69,6 +88,8 @@ class Reverse:
 
     def run(self, seeds: Mapping[Node, Term]) -> dict[Node, Node]:
         """Add the backward pass; returns the gradient of each node that has one."""
+        self._drop_bypasses(seeds)
+        self._waiting = self._count_consumers()
         for node, term in seeds.items():
             self.contributions.setdefault(node, []).append(("upstream", term))
         for node in reversed(self.forward):

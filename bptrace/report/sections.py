@@ -66,7 +66,7 @@ def title(trace: Trace, words: Words, iteration: int, first: bool) -> Title:
     assembly = trace.assembly(iteration)
     rows = next((len(table.rows) for table in assembly.tables.values()), 0)
     if rows > assembly.samples:
-        lines.append(words("batch_samples", samples=_ranges([n + 1 for n in trace.samples(iteration)])))
+        lines.append(words("batch_samples", samples=_ranges(trace.samples(iteration))))
     return Title(network.name or trace.spec.file, place, lines)
 
 

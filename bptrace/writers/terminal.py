@@ -53,17 +53,25 @@ class TextWriter:
 
     def text(self, items: Iterable[Section | Heading | Block], numbers: Numbers | None) -> Iterator[str]:
         """The lines of a page with the numbers of one iteration."""
+        return (line for line, _ in self.toned(items, numbers))
+
+    def toned(
+        self, items: Iterable[Section | Heading | Block], numbers: Numbers | None
+    ) -> Iterator[tuple[str, str]]:
+        """The lines, each with its tone: the phase of a heading or caption, `title`, or nothing."""
         items = list(items)
         self.numbers = numbers
         self.value_width = self._widest(items)
-        before: Section | Heading | Block | None = None
-        for item in items:
-            if before is not None:
-                yield ""
-            for line in self._item(item):
+        phase = ""
+        for number, item in enumerate(items):
+            if number:
+                yield "", ""
+            tone = "title" if isinstance(item, Title) else phase
+            if isinstance(item, Heading):
+                tone = phase = item.phase
+            for k, line in enumerate(self._item(item)):
                 line = line.rstrip()
-                yield to_ascii(line) if self.style.ascii else line
-            before = item
+                yield to_ascii(line) if self.style.ascii else line, tone if k == 0 else ""
 
     def _widest(self, items: Sequence[Section | Heading | Block]) -> int:
         """The width of the value column: that of the widest value on the page."""

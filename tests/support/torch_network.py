@@ -160,7 +160,7 @@ class TorchNetwork:
 
     def _parameter(self, id: str, given: Any, shape: tuple[int, ...], weight: bool) -> Tensor:
         if given is None:
-            value = tensor(self.given[id]).reshape(shape)
+            value = torch.tensor(self.given[id], dtype=torch.float64).reshape(shape)
         else:
             value = tensor(given)
             value = value.expand(shape).clone() if value.dim() == 0 else value

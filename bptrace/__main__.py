@@ -1,0 +1,5 @@
+"""`python -m bptrace` is the command `bptrace`."""
+
+from bptrace.cli import main
+
+main()

@@ -1,0 +1,23 @@
+"""The command line. Each command is a short file of its own; only here is anything printed or exited.
+
+Nothing but the standard library is imported until it is known that a command runs: `--version`
+answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from bptrace import __version__
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """The entry point of `bptrace`."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"bptrace {__version__}")
+        return
+    from bptrace.cli.app import run_app
+
+    sys.exit(run_app())
