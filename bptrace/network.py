@@ -43,7 +43,9 @@ class Network:
             return iterations if iterations is not None else training.iterations or 1
         return (training.epochs or 1) * Schedule(training, self.assembly().samples).an_epoch
 
-    def run(self, iterations: int | None = None, *, show: Iterable[int] | None = None, exact: bool = False) -> Trace:
+    def run(
+        self, iterations: int | None = None, *, show: Iterable[int] | None = None, exact: bool = False
+    ) -> Trace:
         """Train as the YAML says, or for `iterations`, and keep what happened.
 
         `show` are the iterations whose numbers are kept; by default all, or where they take more than
@@ -78,7 +80,9 @@ def locate(source: str | Path) -> str:
     if "/" not in name and "\\" not in name and found.is_file():
         return str(found)
     near = nearest(name, bundled())
-    raise UsageError(f"{text}: no such file or bundled network" + (f"; did you mean '{near}'?" if near else ""))
+    raise UsageError(
+        f"{text}: no such file or bundled network" + (f"; did you mean '{near}'?" if near else "")
+    )
 
 
 def bundled() -> list[str]:

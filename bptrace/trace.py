@@ -86,7 +86,7 @@ class Trace:
     @property
     def exact(self) -> bool:
         """Whether the numbers are fractions."""
-        return self.engine["dtype"] == "fraction"
+        return bool(self.engine["dtype"] == "fraction")
 
     @property
     def final_assembly(self) -> Assembly:
@@ -110,7 +110,9 @@ class Trace:
         return {
             "loss": None if graph.loss is None else plain(values.flat(graph.loss)[0]),
             "outputs": {output_name(node): _nested(values, node) for node in graph.outputs},
-            "parameters": {node.id: _nested(values, node) for node in graph.nodes if node.phase == "parameter"},
+            "parameters": {
+                node.id: _nested(values, node) for node in graph.nodes if node.phase == "parameter"
+            },
         }
 
     def value(self, text: str, iteration: int | None = None) -> Any:

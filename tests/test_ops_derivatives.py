@@ -235,7 +235,9 @@ AT_KINKS = [
 
 
 @pytest.mark.parametrize(("name", "constants", "at", "slopes"), AT_KINKS)
-def test_convention_at_kinks(name: str, constants: dict[str, float], at: list[float], slopes: list[float]) -> None:
+def test_convention_at_kinks(
+    name: str, constants: dict[str, float], at: list[float], slopes: list[float]
+) -> None:
     (kind,) = (op for op in every_op() if op.name == name)
     op, z = kind(**constants), np.array(at)
     (gradient,) = pulled_back(op, (z,), Fraction(1))
@@ -244,7 +246,9 @@ def test_convention_at_kinks(name: str, constants: dict[str, float], at: list[fl
     np.testing.assert_allclose(np.diag(jacobian) if jacobian is not None else 0.0 * z, slopes, rtol=1e-15)
 
 
-@pytest.mark.parametrize("kind", [op for op in every_op() if getattr(op, "smooth", True) is False], ids=lambda op: op.name)
+@pytest.mark.parametrize(
+    "kind", [op for op in every_op() if getattr(op, "smooth", True) is False], ids=lambda op: op.name
+)
 def test_functions_with_kinks_have_a_stated_convention(kind: type[Op]) -> None:
     assert kind.name in {name for name, *_ in AT_KINKS}
 
@@ -294,7 +298,12 @@ def test_reductions_over_an_axis_of_one_place() -> None:
 
     from bptrace.ops.reduction import Mean, Total
 
-    for op in (Extreme((0,), ("sample",)), Extreme((0,), ("sample",), True), Mean((0,), ("",)), Total((0,), ("",))):
+    for op in (
+        Extreme((0,), ("sample",)),
+        Extreme((0,), ("sample",), True),
+        Mean((0,), ("",)),
+        Total((0,), ("",)),
+    ):
         x = np.array([[1.5, -2.5]])
         graph, _, node = tiny(op, (x,))
         values = run(graph)
@@ -305,4 +314,8 @@ def test_reductions_over_an_axis_of_one_place() -> None:
 
 
 def test_leaves_are_the_only_ops_without_a_kernel() -> None:
-    assert {op for op in below(Op) if op.name and op.compute is Op.compute and op.__module__.startswith("bptrace.")} == {Leaf}
+    assert {
+        op
+        for op in below(Op)
+        if op.name and op.compute is Op.compute and op.__module__.startswith("bptrace.")
+    } == {Leaf}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason='PyTorch is not installed: pip install "bptrace[torch]"')
 
 import torch.nn.functional as F  # noqa: E402 - after the skip
+from support.graphs import GRAPHS, graph_yaml  # noqa: E402
 from support.interpreter import Computed, bundled, network  # noqa: E402
 from support.torch_network import ACTIVATIONS, LOSSES, TorchNetwork  # noqa: E402
 
@@ -49,7 +50,9 @@ def compare(text: str) -> tuple[Computed, TorchNetwork]:
             expected = theirs.node_gradient(id)
             np.testing.assert_allclose(ours[f"grad.{id}"], expected, **ALIKE, err_msg=f"grad.{id}")
     for id in ours.ids("check."):
-        np.testing.assert_allclose(ours[id], ours[id.removeprefix("check.")], rtol=1e-9, atol=1e-12, err_msg=id)
+        np.testing.assert_allclose(
+            ours[id], ours[id.removeprefix("check.")], rtol=1e-9, atol=1e-12, err_msg=id
+        )
     return ours, theirs
 
 
@@ -129,7 +132,10 @@ def _last(text: str) -> tuple[float, Any]:
             {"type": "cross_entropy_with_logits", "reduction": "sum"},
             lambda y, t: F.cross_entropy(y, t, reduction="sum"),
         ),
-        ({"type": "cross_entropy"}, lambda y, t: F.nll_loss(torch.log(y), t.argmax(1)) if t.max() == 1 else None),
+        (
+            {"type": "cross_entropy"},
+            lambda y, t: F.nll_loss(torch.log(y), t.argmax(1)) if t.max() == 1 else None,
+        ),
     ],
     ids=lambda value: str(value.get("type")) if isinstance(value, dict) else "",
 )
@@ -155,7 +161,9 @@ def test_class_numbers(kind: str) -> None:
 def test_targets_that_do_not_add_up_to_one() -> None:
     """The fused delta is y·Σt - t."""
     layer, _ = head("cross_entropy")
-    ours, _ = compare(document([HIDDEN, layer], {"type": "cross_entropy", "reduction": "sum"}, [[1, 1], [0.5, 0], [0, 0]]))
+    ours, _ = compare(
+        document([HIDDEN, layer], {"type": "cross_entropy", "reduction": "sum"}, [[1, 1], [0.5, 0], [0, 0]])
+    )
     t, y = np.array([[1, 1], [0.5, 0], [0, 0]]), ours["o.a"]
     np.testing.assert_allclose(ours["o.delta"], y * t.sum(1, keepdims=True) - t, rtol=1e-13, atol=1e-15)
 
@@ -272,7 +280,12 @@ def dense_networks(draw: st.DrawFn) -> str:
     layers, before = [], width
     for k in range(draw(st.integers(0, 2))):
         units = draw(st.integers(1, 4))
-        layer = {"type": "dense", "name": f"h{k}", "units": units, "activation": draw(st.sampled_from(FUNCTIONS))}
+        layer = {
+            "type": "dense",
+            "name": f"h{k}",
+            "units": units,
+            "activation": draw(st.sampled_from(FUNCTIONS)),
+        }
         layers.append((layer, before))
         before = units
     last, _ = head(loss)
@@ -295,15 +308,26 @@ def dense_networks(draw: st.DrawFn) -> str:
     match loss:
         case "hinge" | "squared_hinge":
             targets: Any = [[rng.choice([-1, 1]) for _ in range(units)] for _ in range(batch)]
-        case "binary_cross_entropy" | "binary_cross_entropy_with_logits" | "cross_entropy" | "cross_entropy_with_logits":
+        case (
+            "binary_cross_entropy"
+            | "binary_cross_entropy_with_logits"
+            | "cross_entropy"
+            | "cross_entropy_with_logits"
+        ):
             targets = array(batch, units, low=0.0, high=1.0)
         case _:
             targets = array(batch, units)
     inputs = array(batch, width)
     if conventions["sample_axis"] == "columns":
         inputs, targets = ([list(column) for column in zip(*rows, strict=True)] for rows in (inputs, targets))
-    spec = {"type": loss, "reduction": draw(st.sampled_from(["mean", "sum"])), "weight": draw(st.sampled_from([1, 0.5]))}
-    penalty = draw(st.sampled_from([None, {"l2": 0.1}, {"l1": 0.05, "l2": 0.02, "bias": True, "scale": "over_samples"}]))
+    spec = {
+        "type": loss,
+        "reduction": draw(st.sampled_from(["mean", "sum"])),
+        "weight": draw(st.sampled_from([1, 0.5])),
+    }
+    penalty = draw(
+        st.sampled_from([None, {"l2": 0.1}, {"l1": 0.05, "l2": 0.02, "bias": True, "scale": "over_samples"}])
+    )
     return document(
         [layer for layer, _ in layers], spec, targets, inputs, conventions=conventions, penalty=penalty,
         optimizer={"type": "sgd", "learning_rate": 0.1},
@@ -321,44 +345,7 @@ def test_random_dense_networks(text: str) -> None:
 
 # Expressions of a graph
 
-GRAPHS = {
-    "powers": "y: sum(v**2 + v**3 - w**0.5 + w**-1 + w**1 + w**v + 2**v)",
-    "power of itself": "y: sum(w**w)",
-    "quotients": "y: sum(v/w + 3/w + v/4 - w/w)",
-    "broadcast": "y: sum(A*v + A/s + s*v - A)",
-    "column and row": "y: mean(reshape(v, shape=[3, 1]) * w + s)",
-    "matrix products": "p: A @ v\nq: p @ B\ny: q @ q + sum(B @ transpose(A))",
-    "dot": "y: dot(v, w) * dot(A, v) @ p\np: dot(B, v)",
-    "reductions": "y: sum(A, axis=0) @ w + sum(mean(A, axis=1)) + max(A) + min(v) + sum(max(A, axis=0)) + sum(min(A, 1))",
-    "negative axes": "y: sum(sum(A, axis=-1)**2) + sum(max(A, axis=-2))",
-    "larger of two": "y: sum(max(v, w) * min(v, 0.1)) + max(s, 2) + sum(max(A, v))",
-    "larger of itself": "y: sum(max(w, w) * v)",
-    "shapes": "p: reshape(A, shape=[3, 2])\nq: transpose(A)\ny: sum(p * q) + sum(reshape(A, 6))",
-    "concat": "p: concat(v, w)\nq: concat(A, B, axis=1)\ny: sum(p**2) + sum(q @ concat(v, w))",
-    "take": "y: sum(take(v, [0, 2, 2])) + sum(take(A, [1], axis=0) * w) + sum(take(A, indices=[2, 0], axis=1)**2)",
-    "where": "y: sum(where(c, v, w) * v) + sum(where(c, 1, v))",
-    "functions": "y: sum(exp(v) + log(w) + sqrt(w) + abs(v) + sin(v) * cos(v) + sigmoid(v) * tanh(w))",
-    "more functions": "y: sum(relu(v) + leaky_relu(v, negative_slope=0.2) + elu(v, alpha=0.5) + selu(v) + gelu(v) * swish(v))",
-    "softmax": "p: softmax(A)\nq: softmax(A, axis=0)\ny: sum(p * q) - sum(log_softmax(v) * w)",
-    "fan-out": "p: v * w\ny: sum(p * p + p / w - p * v) + sum(p) * max(p)",
-    "signs": "y: -sum(-v * -(w - v)) - (-s)",
-    "constants": "k: 2\nm: v\ny: sum(k * m + 3 * 4 - -2 * v)",
-    "chain of means": "y: mean(mean(A, axis=0) * 2) / 3",
-}
-
 
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_expressions(graph: str) -> None:
-    lines = "\n".join(f"  {line}" for line in GRAPHS[graph].splitlines())
-    compare(f"""
-inputs: {{c: [1, 0, -2]}}
-parameters:
-  v: [0.5, -1.5, 0.25]
-  w: [0.75, 2.0, 0.125]
-  s: 1.25
-  A: [[1.0, 0.5, -0.25], [0.3, -2.0, 0.7]]
-  B: [[0.2, 0.4, 0.6], [-0.1, 0.9, 1.1]]
-graph:
-{lines}
-output: y
-""")
+    compare(graph_yaml(graph))

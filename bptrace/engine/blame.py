@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite, isnan
-from typing import TYPE_CHECKING
 
 from bptrace.engine.values import Values, index_at
 from bptrace.errors import RunError
@@ -13,17 +12,12 @@ from bptrace.formula.text import symbols
 from bptrace.graph.node import Node
 from bptrace.graph.op import formula_of
 
-if TYPE_CHECKING:
-    from bptrace.build.assemble import Assembly
-
 LONGEST_FORMULA = 300
-LARGEST = 1e100
-"""A number above which a parameter has clearly run away."""
 
 
-def not_finite(assembly: Assembly, values: Values, iteration: int) -> RunError | None:
+def not_finite(values: Values, iteration: int) -> RunError | None:
     """The error of an iteration that holds NaN or an infinity outside its checks."""
-    for node in assembly.graph.nodes:
+    for node in values.assembly.graph.nodes:
         if node.inline or node.phase in ("check", "data", "setting"):
             continue
         for k, value in enumerate(values.flat(node)):
@@ -40,7 +34,7 @@ def _message(values: Values, node: Node, k: int, value: float, iteration: int) -
     parts = [f"iteration {iteration}: {node.id}{place}{f' ({name})' if name else ''} is {said}"]
     if node.inputs:
         parts.append(f"= {_formula(values, node, index)}")
-    return f"{' '.join(parts)}; {_advice(node)}"
+    return f"{' '.join(parts)}; {_advice(node, bool(values.assembly.graph.carry))}"
 
 
 def _formula(values: Values, node: Node, index: Sequence[int]) -> str:
@@ -52,7 +46,9 @@ def _formula(values: Values, node: Node, index: Sequence[int]) -> str:
     return text if len(text) <= LONGEST_FORMULA else text[: LONGEST_FORMULA - 2] + " …"
 
 
-def _advice(node: Node) -> str:
+def _advice(node: Node, trained: bool) -> str:
+    if not trained:
+        return "a division by 0, a logarithm of 0 or an exp of a large number; other inputs usually help"
     if node.phase == "loss":
-        return "an output of exactly 0 or 1 has no logarithm; a smaller learning rate, or a loss 'with_logits', usually helps"
+        return "a smaller learning rate, or a loss 'with_logits' (no logarithm of an output of 0), usually helps"
     return "the numbers have grown beyond float64; a smaller learning rate usually helps"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, DecimalException, DivisionByZero
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from bptrace.engine.layout import Layout
-from bptrace.engine.values import FLOATS, Numbers, Values, index_at, nested
+from bptrace.engine.values import FLOATS, Numbers, Values, indices
 from bptrace.errors import RunError
 from bptrace.formula.evaluate import Decimals, Fractions, Rounding
 
 if TYPE_CHECKING:
+    from bptrace.formula.expr import Index
     from bptrace.graph.node import Node
     from bptrace.spec.models import Rounding as RoundingSpec
 
@@ -64,7 +65,9 @@ class FormulaEngine:
         loss = graph.loss
         self._loss = layout.offsets[loss] if loss is not None and loss in layout.offsets else None
 
-    def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None:
+    def run(
+        self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]
+    ) -> None:
         """Run an iteration a batch; rows go to `chunk` from its number `start` on, or nowhere (None)."""
         for batch in batches:
             self.done += 1
@@ -78,26 +81,33 @@ class FormulaEngine:
         """One iteration: its row; the state becomes the new one."""
         layout = self.layout
         values = Values(layout, batch, self.state, numbers=self.numbers)
-        row = [number for node in layout.offsets for number in self._worked_out(values, node)]
+        for node in layout.nodes:  # in their order, so that the first that cannot be computed is found first
+            if not node.inline:
+                try:
+                    values.flat(node)
+                except ArithmeticError as error:
+                    raise RunError(self._message(values, node, error)) from None
+        row = [number for node in layout.offsets for number in values.flat(node)]
         carry = layout.assembly.graph.carry
-        leaves = [node for node in layout.offsets if node in carry]
-        if all(carry[leaf] in layout.node_set for leaf in leaves):
-            self.state = [number for leaf in leaves for number in self._worked_out(values, carry[leaf])]
+        targets = [carry[node] for node in layout.offsets if node in carry]
+        if all(target in layout.node_set for target in targets):
+            self.state = [number for target in targets for number in values.flat(target)]
         return row
 
-    def _worked_out(self, values: Values, node: Node) -> Sequence[Any]:
-        try:
-            return values.flat(node)
-        except ArithmeticError as error:
-            # found again element by element, to say which one it is
-            raise RunError(self._message(node, error)) from None
-
-    def _message(self, node: Node, error: ArithmeticError) -> str:
-        what = str(error) if isinstance(self.numbers.arithmetic, Fractions) else type(error).__name__
-        if isinstance(error, ZeroDivisionError):
-            what = "a division by zero"
+    def _message(self, values: Values, node: Node, error: ArithmeticError) -> str:
+        place = next((index for index in indices(node.shape) if _fails(values, node, index)), ())
+        name = node.id + (f"[{','.join(str(i + 1) for i in place)}]" if place else "")
+        what = "a division by zero" if isinstance(error, ZeroDivisionError | DivisionByZero) else str(error)
+        if isinstance(error, DecimalException) and not isinstance(error, DivisionByZero):
+            what = "no decimal number (too large, or not defined)"
         advice = "leave out --exact" if self.numbers.name == "fraction" else "leave out conventions.rounding"
-        return f"iteration {self.done}: {node.id}: {what}; {advice}"
+        when = f"iteration {self.done}" if self.done else "after the last update"
+        return f"{when}: {name}: {what}; {advice}"
 
 
-__all__ = ["FormulaEngine", "exact_numbers", "index_at", "nested", "paper_numbers"]
+def _fails(values: Values, node: Node, index: Index) -> bool:
+    try:
+        values.element(node, index)
+    except ArithmeticError:
+        return True
+    return False

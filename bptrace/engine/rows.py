@@ -12,12 +12,15 @@ CHUNK_BYTES = 1 << 20
 
 
 class Rows:
-    """Rows of `size` numbers each: packed float64, or with `packed=False` Python numbers."""
+    """Rows of `size` numbers each: packed float64, or with `packed=False` Python numbers.
 
-    def __init__(self, size: int, *, packed: bool = True) -> None:
+    At most `expected` rows will come.
+    """
+
+    def __init__(self, size: int, expected: int, *, packed: bool = True) -> None:
         self.size = max(1, size)
         self.packed = packed
-        self.in_chunk = max(1, CHUNK_BYTES // (8 * self.size))
+        self.in_chunk = max(1, min(expected, CHUNK_BYTES // (8 * self.size)))
         self.count = 0
         self._chunks: list[Any] = []
 
@@ -43,13 +46,14 @@ def first_not_finite(row: Sequence[float]) -> int | None:
     return None
 
 
-def suspicious(numbers: memoryview) -> bool:
-    """Whether packed numbers may hold a NaN or an infinity (or one above 1e303).
+def suspicious(chunk: memoryview, start: int, stop: int) -> bool:
+    """Whether the numbers of a chunk from `start` to before `stop` may hold a NaN or an infinity.
 
-    Both have an exponent of ones, so their topmost byte is 0x7f or 0xff; looking for two bytes in
-    every eighth is some 30 times as fast as looking at each number.
+    Both have an exponent of ones, so their topmost byte is 0x7f or 0xff (as is that of numbers above
+    1e303). To look for two bytes in every eighth is some 50 times as fast as to look at each number.
     """
-    tops = bytes(numbers.cast("B")[_TOP::8])
+    memory: Any = chunk.obj
+    tops = memory[8 * start + _TOP : 8 * stop : 8]
     return b"\x7f" in tops or b"\xff" in tops
 
 

@@ -39,14 +39,17 @@ class Engine(Protocol):
     layout: Layout
     state: Sequence[Any]
 
-    def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None: ...
+    def run(
+        self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]
+    ) -> None: ...
 
 
 class Recorder:
     """The kept rows of a run, by iteration (from 0), and the states that no kept row holds."""
 
-    def __init__(self, packed: bool) -> None:
+    def __init__(self, packed: bool, expected: int) -> None:
         self._packed = packed
+        self._expected = expected
         self._stores: dict[int, Rows] = {}
         self._firsts: list[int] = []
         self._pieces: list[tuple[int, int, int]] = []
@@ -54,7 +57,7 @@ class Recorder:
 
     def store(self, batch_size: int, row_size: int) -> Rows:
         if batch_size not in self._stores:
-            self._stores[batch_size] = Rows(row_size, packed=self._packed)
+            self._stores[batch_size] = Rows(row_size, self._expected, packed=self._packed)
         return self._stores[batch_size]
 
     def add(self, iteration: int, count: int, batch_size: int) -> None:
@@ -91,7 +94,9 @@ class Recorder:
     @property
     def iterations(self) -> list[int]:
         return [
-            first + k for first, (_, _, held) in zip(self._firsts, self._pieces, strict=True) for k in range(held)
+            first + k
+            for first, (_, _, held) in zip(self._firsts, self._pieces, strict=True)
+            for k in range(held)
         ]
 
 
@@ -116,14 +121,16 @@ class Run:
         planned = iterations if iterations is not None else training.iterations
         self.planned = planned if planned is not None else (training.epochs or 1) * self.schedule.an_epoch
         self.stop = training.stop
-        self.stopping = any(x is not None for x in (self.stop.loss_below, self.stop.gradient_below, self.stop.patience))
+        self.stopping = any(
+            x is not None for x in (self.stop.loss_below, self.stop.gradient_below, self.stop.patience)
+        )
         self.numbers = self._numbers(spec, exact)
         self.layout = cache(lambda size: Layout(self.at(size)))
         self.losses: list[float | None] = []
         self.count = 0
         self.stopped: RunError | None = None
-        self.recorder = Recorder(packed=self.numbers is FLOATS)
         self._kept = self._plan_kept(show)
+        self.recorder = Recorder(self.numbers is FLOATS, len(self._kept))
         self._engines: dict[int, Engine] = {}
         self._helpers: dict[int, ArrayEngine] = {}
         self.state: Sequence[Any] = self._first_state()
@@ -141,7 +148,9 @@ class Run:
     def _numbers(self, spec: NetworkSpec, exact: bool) -> Numbers:
         rounding = spec.conventions.rounding
         if exact and rounding != "none":
-            raise UsageError("--exact computes with fractions, conventions.rounding with decimals; leave out one")
+            raise UsageError(
+                "--exact computes with fractions, conventions.rounding with decimals; leave out one"
+            )
         if exact:
             return exact_numbers()
         return FLOATS if rounding == "none" else paper_numbers(rounding)
@@ -202,19 +211,29 @@ class Run:
         engine: Engine | None = None
         while self.count < self.planned and self.stopped is None:
             size = self.schedule.batch_size(self.count)
-            if engine is None or engine is not self.engine(size):
-                engine = self.engine(size)
-                engine.state = self.state
+            following = self.engine(size)
+            if following is not engine:
+                following.state = self.state if engine is None else engine.state
+                engine = following
             kept, wanted = self._ahead()
             if kept:
                 self._record(engine, size, wanted)
             else:
                 self._pass_over(engine, size, wanted)
-            self.state = engine.state if self.stopped is None else self.state
-            if self.stopping and self.stopped is None and self.schedule.last_of_epoch(self.count - 1) and self._enough():
+            if self._ends_here():
                 break
-        if self.count - 1 not in self.recorder.after and self.recorder.find(self.count - 1):
-            self.recorder.after[self.count - 1] = self.state
+        last = self.count - 1
+        if engine is not None and self.stopped is None:
+            self.state = engine.state
+        if self.recorder.find(last):
+            self.recorder.after.setdefault(last, self.state)
+            if self.stopped is None and self.numbers is FLOATS and not _finite(self.state):
+                self._blame(last)
+
+    def _ends_here(self) -> bool:
+        if not self.stopping or self.stopped is not None or not self.schedule.last_of_epoch(self.count - 1):
+            return False
+        return self._enough()
 
     def _wanted(self, iteration: int) -> bool:
         k = bisect_left(self._kept, iteration)
@@ -236,7 +255,11 @@ class Run:
         if not kept:
             return False, min(wanted, BLOCK, self._kept[k] - here if k < len(self._kept) else wanted)
         together = 1
-        while together < wanted and k + together < len(self._kept) and self._kept[k + together] == here + together:
+        while (
+            together < wanted
+            and k + together < len(self._kept)
+            and self._kept[k + together] == here + together
+        ):
             together += 1
         return True, together
 
@@ -245,56 +268,65 @@ class Run:
         here, layout = self.count, engine.layout
         store = self.recorder.store(size, layout.size)
         chunk, start, count = store.reserve(wanted)
-        engine.run([self.schedule.batch(here + k) for k in range(count)], chunk, start, self.losses)
+        engine.run(self.schedule.batches(here, count), chunk, start, self.losses)
         self.recorder.add(here, count, size)
         self.count += count
-        bad = self._first_bad(engine, chunk, start, count) if self.numbers is FLOATS else None
-        if bad is not None:
-            self._stop_at(engine, here + bad, count - 1 - bad, chunk, start + bad * layout.size)
-        elif self.count < self.planned and not self._wanted(self.count):
+        if self.numbers is FLOATS:
+            bad = self._first_bad(engine, chunk, start, count)
+            if bad is not None:
+                self._stop_at(engine, here + bad, count - 1 - bad, chunk, start + (bad + 1) * layout.size)
+                return
+        if self.count < self.planned and not self._wanted(self.count):
             self.recorder.after[self.count - 1] = engine.state
 
     def _first_bad(self, engine: Engine, chunk: Any, start: int, count: int) -> int | None:
-        """The first of the recorded iterations that holds a NaN or an infinity, or leaves one behind."""
+        """The first of `count` iterations just recorded that holds a NaN or an infinity, or leaves one
+        behind; -1 for the one before.
+
+        The rows of a large network are searched only once a loss is none: the search would cost
+        more than it finds, since NaN in a gradient is in the next loss.
+        """
         layout = engine.layout
         size, checked, state = layout.size, layout.checked, layout.state_size
-        if size > LARGE_ROW and all(loss is None or isfinite(loss) for loss in self.losses[-count:]):
-            return None
-        if size <= LARGE_ROW and not suspicious(chunk[start : start + count * size]) and _finite(engine.state):
+        if size > LARGE_ROW:
+            if _finite(loss for loss in self.losses[-count:] if loss is not None):
+                return None
+        elif not suspicious(chunk, start, start + count * size) and _finite(engine.state):
             return None
         for k in range(count):
-            at = start + k * size
-            if first_not_finite(chunk[at : at + checked]) is not None:
+            row = chunk[start + k * size : start + k * size + checked]
+            if first_not_finite(row[:state]) is not None and self.recorder.find(self.count - count + k - 1):
+                return k - 1
+            if first_not_finite(row) is not None:
                 return k
-            after = chunk[at + size : at + size + state] if k + 1 < count else engine.state
-            if first_not_finite(after) is not None:
-                return k
-        return None
+        return count - 1 if first_not_finite(engine.state) is not None else None
 
-    def _stop_at(self, engine: Engine, iteration: int, after: int, chunk: Any, start: int) -> None:
-        """End the run with `iteration`, which went wrong; what came after it is dropped."""
-        layout = engine.layout
-        self.state = (
-            list(chunk[start + layout.size : start + layout.size + layout.state_size]) if after else engine.state
-        )
-        if after:
-            self.recorder.drop(after)
-            del self.losses[-after:]
+    def _stop_at(self, engine: Engine, iteration: int, later: int, chunk: Any, start: int) -> None:
+        """End the run with `iteration`, which went wrong. The `later` ones that were run with it are
+        dropped; the row of the first of them begins at `start`."""
+        self.state = engine.state
+        if later:
+            self.state = list(chunk[start : start + engine.layout.state_size])
+            self.recorder.drop(later)
+            del self.losses[-later:]
         self.count = iteration + 1
         self.recorder.after[iteration] = self.state
+        self._blame(iteration)
+
+    def _blame(self, iteration: int) -> None:
         from bptrace.engine.blame import not_finite
 
-        self.stopped = not_finite(layout.assembly, self.values(iteration), iteration + 1)
+        self.stopped = not_finite(self.values(iteration), iteration + 1)
 
     def _pass_over(self, engine: Engine, size: int, wanted: int) -> None:
         """Run iterations that are not kept; where numbers go wrong, again one by one to find the first."""
         before = engine.state
         here = self.count
-        engine.run([self.schedule.batch(here + k) for k in range(wanted)], None, 0, self.losses)
+        engine.run(self.schedule.batches(here, wanted), None, 0, self.losses)
         self.count += wanted
         if self.numbers is not FLOATS:
             return
-        if _finite(x for x in self.losses[here:] if x is not None) and _finite(engine.state):
+        if _finite(loss for loss in self.losses[here:] if loss is not None) and _finite(engine.state):
             return
         self.count = here
         del self.losses[here:]

@@ -49,7 +49,11 @@ class ScalarEngine:
     name = "scalar"
 
     def __init__(
-        self, assembly: Assembly, layout: Layout, constant: Sequence[int] | None, fallback: Callable[[], ArrayEngine]
+        self,
+        assembly: Assembly,
+        layout: Layout,
+        constant: Sequence[int] | None,
+        fallback: Callable[[], ArrayEngine],
     ) -> None:
         self.layout = layout
         self.state: Sequence[float] = ()
@@ -59,10 +63,12 @@ class ScalarEngine:
         self._constant = constant is not None
         self._code = _Code(assembly, layout, constant)
         self._row_bytes = layout.bytes
-        self._loaded: dict[Sequence[int], tuple[float, ...]] = {}
+        self._loaded: dict[int, tuple[float, ...]] = {}
         self._compiled: dict[bool, Any] = {}
 
-    def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None:
+    def run(
+        self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]
+    ) -> None:
         """Run an iteration a batch; rows go to `chunk` from its number `start` on, or nowhere (None)."""
         recorded = chunk is not None
         step = self._compile(recorded)
@@ -90,11 +96,12 @@ class ScalarEngine:
                 done += 1
 
     def _load(self, batch: Sequence[int]) -> tuple[float, ...]:
-        if isinstance(batch, range) and batch in self._loaded:
-            return self._loaded[batch]
+        key = batch.start if isinstance(batch, range) else None  # all ranges have the same length
+        if key is not None and key in self._loaded:
+            return self._loaded[key]
         loaded = tuple(x for table in self._tables for x in table.values(batch))
-        if isinstance(batch, range):
-            self._loaded[batch] = loaded
+        if key is not None:
+            self._loaded[key] = loaded
         return loaded
 
     def _compile(self, recorded: bool) -> Callable[..., tuple[int, Sequence[float]]]:
@@ -163,8 +170,8 @@ class _Code:
         for slot, index in zip(slots, indices(node.shape), strict=True):
             formula = formula_of(node, index)
             text = self.writer.write(formula)
-            if isinstance(formula, Ref | Number):
-                names.append(text)
+            if isinstance(formula, Number) or text.isidentifier():
+                names.append(text)  # a copy needs no variable of its own
             else:
                 self.writer.lines.append(f"{slot} = {text}")
                 names.append(slot)
@@ -207,29 +214,32 @@ class _Code:
         """The function `run(state, chunk, places, data, keep)`; with `recorded` it writes rows."""
         state = f"({', '.join(self.state)}{',' if self.state else ''})"
         functions = [*dict.fromkeys(FUNCTIONS.values()), "pow", "pack"]
-        data = f"({', '.join(self.data)},)" if self.data else "_"
+        each = f"place, ({', '.join(self.data)},) in zip(places, data)" if self.data else "place in places"
         keep = f"pack(chunk, place, {', '.join(self.row)})" if recorded else f"keep({self.loss_name})"
-        inside = [*self.inside, keep, *self.update, "done += 1"]
         source = [
             f"def run(state, chunk, places, data, keep, {', '.join(f'{f}={f}' for f in functions)}):",
-            f" {state} = state" if self.state else " pass",
-            " done = 0",
+            f" {state} = state",
+            " place = -1",
             " try:",
             *(f"  {line}" for line in self.before),
-            f"  for place, {data} in zip(places, data):",
-            *(f"   {line}" for line in inside),
+            f"  for {each}:",
+            *(f"   {line}" for line in (*self.inside, keep, *self.update)),
             " except (ArithmeticError, ValueError):",
-            "  pass",
-            f" return done, {state}",
+            f"  return (places.index(place) if place >= 0 else 0), {state}",
+            f" return len(places), {state}",
         ]
         pack = struct.Struct(f"{self.layout.size}d").pack_into
-        scope: dict[str, Any] = {name: getattr(math, name) for name in (*FUNCTIONS.values(), "pow") if hasattr(math, name)}
+        scope: dict[str, Any] = {
+            name: getattr(math, name) for name in (*FUNCTIONS.values(), "pow") if hasattr(math, name)
+        }
         scope |= {"abs": abs, "max": max, "min": min, "pack": pack, "__builtins__": _BUILTINS}
         exec(compile("\n".join(source), "<bptrace iteration>", "exec"), scope)
         return scope["run"]  # type: ignore[no-any-return]
 
 
-_BUILTINS = {"zip": zip, "float": float, "ArithmeticError": ArithmeticError, "ValueError": ValueError}
+_BUILTINS = {
+    "zip": zip, "len": len, "float": float, "ArithmeticError": ArithmeticError, "ValueError": ValueError,
+}  # fmt: skip
 
 
 def _noted(name: str, found: set[str]) -> str:

@@ -27,7 +27,9 @@ class Schedule:
         self.shuffled = training.order == "shuffle"
         self._random = random.Random(training.seed).random
         self._orders: list[Sequence[int]] = []
-        self._given = [range(start, min(start + self.size, count)) for start in range(0, count, self.size)]
+        self._given: list[Sequence[int]] = [
+            range(start, min(start + self.size, count)) for start in range(0, count, self.size)
+        ]
 
     @property
     def constant(self) -> bool:
@@ -42,8 +44,15 @@ class Schedule:
         epoch, place = divmod(iteration, self.an_epoch)
         if not self.shuffled:
             return self._given[place]
-        part = self._given[place]
-        return self._order(epoch)[part.start : part.stop]
+        start = place * self.size
+        return self._order(epoch)[start : start + self.size]
+
+    def batches(self, iteration: int, count: int) -> list[Sequence[int]]:
+        """The samples of `count` iterations from this one on."""
+        if self.shuffled:
+            return [self.batch(iteration + k) for k in range(count)]
+        place = iteration % self.an_epoch
+        return (self._given * (1 + (place + count) // self.an_epoch))[place : place + count]
 
     def batch_size(self, iteration: int) -> int:
         return len(self._given[iteration % self.an_epoch])

@@ -95,10 +95,13 @@ class Values:
 
     def computed(self, node: Node) -> list[Number]:
         """The numbers of a node by its formula."""
-        arithmetic, number = self.numbers.arithmetic, self.number
-        values = [evaluate(formula_of(node, index), number, arithmetic) for index in indices(node.shape)]
+        return [self.element(node, index) for index in indices(node.shape)]
+
+    def element(self, node: Node, index: Index) -> Number:
+        """One number of a node by its formula; an inline node is no line, so it is not finished."""
+        value = evaluate(formula_of(node, index), self.number, self.numbers.arithmetic)
         finish = self.numbers.finish
-        return [finish(value) for value in values] if finish and not node.inline else values
+        return finish(value) if finish and not node.inline else value
 
 
 def indices(shape: Shape) -> Iterator[Index]:

@@ -92,8 +92,8 @@ _FLOATS: dict[str, Callable[..., float]] = {
     "cos": math.cos,
     "erf": math.erf,
     "abs": abs,
-    "max": lambda *values: max(values),
-    "min": lambda *values: min(values),
+    "max": lambda *values: math.nan if any(map(math.isnan, values)) else max(values),
+    "min": lambda *values: math.nan if any(map(math.isnan, values)) else min(values),
     "times_ln": lambda factor, x: 0.0 if factor == 0.0 else factor * math.log(x),
 }
 
@@ -205,6 +205,8 @@ class Decimals:
 
 def _series(name: str, x: Decimal) -> Decimal:
     """sin, cos and erf by their Taylor series, with digits to spare for the cancelling terms."""
+    if name != "erf" and abs(x) > 8:
+        x = _within_a_turn(x)
     wide = Context(prec=60 + min(400, int(abs(x) * abs(x) if name == "erf" else abs(x))))
     if name == "erf" and abs(x) > 12:
         return Decimal(1).copy_sign(x)
@@ -222,6 +224,20 @@ def _series(name: str, x: Decimal) -> Decimal:
             order = 2 * k * (2 * k - 1) if name == "cos" else 2 * k * (2 * k + 1)
             power = wide.divide(wide.multiply(power, -square), Decimal(order))
     return wide.multiply(total, _TWO_OVER_ROOT_PI) if name == "erf" else total
+
+
+def _within_a_turn(x: Decimal) -> Decimal:
+    """An angle less whole turns, with as many digits of π as its size takes away."""
+    with localcontext(Context(prec=70 + x.adjusted())):
+        pi, last, term, n, d = Decimal(3), Decimal(0), Decimal(3), Decimal(1), Decimal(0)
+        na, da = 0, 24
+        while pi != last:  # π = 3·(1 + 1/24 + ...), the recipe of the decimal module's documentation
+            last = pi
+            n, na = n + na, na + 8
+            d, da = d + da, da + 32
+            term = term * n / d
+            pi += term
+        return x.remainder_near(2 * pi)
 
 
 _TWO_OVER_ROOT_PI = Decimal("1.1283791670955125738961589031215451716881012586579977136881714434212849368829868")

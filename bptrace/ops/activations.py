@@ -97,7 +97,6 @@ class Slope(Pointwise):
         return found
 
 
-@dataclass(frozen=True)
 class Identity(Unary):
     name = "identity"
     sign = "id"
@@ -126,7 +125,6 @@ def logistic(z: Expr) -> Expr:
     return ONE / (ONE + exp(-z))
 
 
-@dataclass(frozen=True)
 class Sigmoid(Unary):
     name = "sigmoid"
     sign = "σ"
@@ -156,7 +154,6 @@ class Sigmoid(Unary):
         return [(np.subtract, (np.array(1.0), a, out)), (np.multiply, (a, out, out))]
 
 
-@dataclass(frozen=True)
 class SigmoidFromArgument(Sigmoid):
     """Sigmoid whose derivative is written from z: σ(z)·(1 - σ(z))."""
 
@@ -174,7 +171,6 @@ class SigmoidFromArgument(Sigmoid):
         return Unary.bind_slope(self, out, z, a, scratch)
 
 
-@dataclass(frozen=True)
 class BipolarSigmoid(Unary):
     """2/(1 + exp(-z)) - 1, which is tanh(z/2)."""
 
@@ -194,7 +190,6 @@ class BipolarSigmoid(Unary):
         return np.asarray(0.5 * (1.0 + a) * (1.0 - a))
 
 
-@dataclass(frozen=True)
 class Tanh(Unary):
     name = "tanh"
     sign = "tanh"
@@ -218,7 +213,6 @@ class Tanh(Unary):
         return [(np.multiply, (a, a, out)), (np.subtract, (np.array(1.0), out, out))]
 
 
-@dataclass(frozen=True)
 class TanhFromArgument(Tanh):
     """tanh whose derivative is written from z: 1 - tanh(z)²."""
 
@@ -261,7 +255,6 @@ class ScaledTanh(Unary):
         return np.asarray(self.steepness * (self.scale - a * a / self.scale))
 
 
-@dataclass(frozen=True)
 class Relu(Unary):
     name = "relu"
     sign = "relu"
@@ -358,7 +351,6 @@ class Selu(Unary):
         return np.asarray(self.scale * np.where(z > 0.0, 1.0, self.alpha * np.exp(np.minimum(z, 0.0))))
 
 
-@dataclass(frozen=True)
 class Softplus(Unary):
     """ln(1 + exp(z))."""
 
@@ -379,7 +371,6 @@ class Softplus(Unary):
         return np.asarray(1.0 / (1.0 + np.exp(-z)))
 
 
-@dataclass(frozen=True)
 class Softsign(Unary):
     """z/(1 + |z|)."""
 
@@ -407,7 +398,6 @@ def _erf(x: Array) -> Array:
 PI = number(math.pi)
 
 
-@dataclass(frozen=True)
 class Gelu(Unary):
     """z·Φ(z), Φ the normal distribution function: z/2·(1 + erf(z/√2))."""
 
@@ -433,7 +423,6 @@ class Gelu(Unary):
         return np.asarray(0.5 * (1.0 + _erf(z / math.sqrt(2.0))) + z * density)
 
 
-@dataclass(frozen=True)
 class GeluTanh(Unary):
     """The tanh approximation of gelu: z/2·(1 + tanh(√(2/π)·(z + 0.044715·z³)))."""
 
@@ -464,7 +453,6 @@ class GeluTanh(Unary):
         return np.asarray(0.5 * (1.0 + t) + 0.5 * z * (1.0 - t * t) * root * (1.0 + 3 * 0.044715 * z * z))
 
 
-@dataclass(frozen=True)
 class Swish(Unary):
     """z·σ(z), also called SiLU."""
 
@@ -487,7 +475,6 @@ class Swish(Unary):
         return np.asarray(s * (1.0 + z * (1.0 - s)))
 
 
-@dataclass(frozen=True)
 class HardSigmoid(Unary):
     """min(max(z/6 + 1/2, 0), 1), PyTorch's."""
 
@@ -510,7 +497,6 @@ class HardSigmoid(Unary):
         return np.where(np.abs(z) < 3.0, 1.0 / 6.0, 0.0)
 
 
-@dataclass(frozen=True)
 class HardTanh(Unary):
     """min(max(z, -1), 1)."""
 
@@ -532,7 +518,6 @@ class HardTanh(Unary):
         return np.where(np.abs(z) < 1.0, 1.0, 0.0)
 
 
-@dataclass(frozen=True)
 class Step(Unary):
     """1 for z >= 0, else 0; its derivative is 0."""
 
@@ -554,7 +539,6 @@ class Step(Unary):
         return np.zeros_like(a)
 
 
-@dataclass(frozen=True)
 class Exp(Unary):
     name = "exp"
     sign = "exp"
@@ -575,7 +559,6 @@ class Exp(Unary):
         return node  # exp is its own derivative: no second name for the same number
 
 
-@dataclass(frozen=True)
 class Log(Unary):
     """The natural logarithm."""
 
@@ -600,7 +583,6 @@ class Log(Unary):
         return [(cls(), (random_array(rng, 2, 3, low=0.1),))]
 
 
-@dataclass(frozen=True)
 class Sqrt(Unary):
     name = "sqrt"
     sign = "√"
@@ -622,7 +604,6 @@ class Sqrt(Unary):
         return [(cls(), (random_array(rng, 2, 3, low=0.1),))]
 
 
-@dataclass(frozen=True)
 class Abs(Unary):
     """|z|; the derivative at 0 is 0, as PyTorch's."""
 
@@ -644,7 +625,6 @@ class Abs(Unary):
         return np.sign(z)
 
 
-@dataclass(frozen=True)
 class Sin(Unary):
     name = "sin"
     sign = "sin"
@@ -663,7 +643,6 @@ class Sin(Unary):
         return np.asarray(np.cos(z))
 
 
-@dataclass(frozen=True)
 class Cos(Unary):
     name = "cos"
     sign = "cos"

@@ -25,7 +25,6 @@ def random_array(rng: random.Random, *shape: int, low: float = -2.0, high: float
     return [random_array(rng, *shape[1:], low=low, high=high) for _ in range(shape[0])]
 
 
-@dataclass(frozen=True)
 class Pointwise(Op):
     """Base of the ops that treat each element alike: the formula is one of scalars (`value`)."""
 
@@ -44,7 +43,6 @@ class Pointwise(Op):
         return self.value(*(operand[at] for operand in operands))
 
 
-@dataclass(frozen=True)
 class Copy(Pointwise):
     """The same value under another name."""
 
@@ -110,7 +108,6 @@ class Scale(Pointwise):
         return [(cls(Fraction(*ratio)), (random_array(rng, 3),)) for ratio in ((-1, 1), (1, 4), (2, 3), (3, 1))]
 
 
-@dataclass(frozen=True)
 class Add(Pointwise):
     """The sum of any number of operands."""
 
@@ -143,7 +140,6 @@ class Add(Pointwise):
         return [(cls(), tuple(random_array(rng, 2, 2) for _ in range(count))) for count in (1, 2, 3)]
 
 
-@dataclass(frozen=True)
 class Subtract(Pointwise):
     name = "subtract"
     linear = True
@@ -168,7 +164,6 @@ class Subtract(Pointwise):
         return [(cls(), (random_array(rng, 2, 2), random_array(rng, 2, 2)))]
 
 
-@dataclass(frozen=True)
 class Multiply(Pointwise):
     """The product of two operands, element by element."""
 
@@ -194,7 +189,6 @@ class Multiply(Pointwise):
         return [(cls(), (random_array(rng, 2, 2), random_array(rng, 2, 2))), (cls(), (3.0, -0.5))]
 
 
-@dataclass(frozen=True)
 class Divide(Pointwise):
     name = "divide"
 
@@ -221,7 +215,6 @@ class Divide(Pointwise):
         return [(cls(), (random_array(rng, 2, 2), random_array(rng, 2, 2, low=0.5))), (cls(), (3.0, -0.5))]
 
 
-@dataclass(frozen=True)
 class QuotientSlope(Pointwise):
     """The derivative of a/b by b: -a/b²."""
 
@@ -238,7 +231,6 @@ class QuotientSlope(Pointwise):
         return [(cls(), (random_array(rng, 2, 2), random_array(rng, 2, 2, low=0.5)))]
 
 
-@dataclass(frozen=True)
 class Power(Pointwise):
     """base ** exponent."""
 
@@ -267,7 +259,6 @@ class Power(Pointwise):
         ]
 
 
-@dataclass(frozen=True)
 class PowerSlope(Pointwise):
     """The derivative of b**n by b: n·b**(n-1), written `2·b` for a literal n of 2."""
 
@@ -291,7 +282,6 @@ class PowerSlope(Pointwise):
         return [(cls(), (random_array(rng, 3, low=0.5), random_array(rng, 3)))]
 
 
-@dataclass(frozen=True)
 class ExponentSlope(Pointwise):
     """The derivative of b**n by n, from the result y = b**n: y·ln(b)."""
 

@@ -90,7 +90,6 @@ class LossSlope(Pointwise):
         return [(cls(op), operands) for op, operands in found if isinstance(op, LossTerm)]
 
 
-@dataclass(frozen=True)
 class HalfSquaredError(LossTerm):
     """1/2·(t - y)²"""
 
@@ -120,7 +119,6 @@ class HalfSquaredError(LossTerm):
         return [(np.subtract, (y, t, out))]
 
 
-@dataclass(frozen=True)
 class SquaredError(LossTerm):
     """(t - y)²"""
 
@@ -140,7 +138,6 @@ class SquaredError(LossTerm):
         return np.asarray(2.0 * (y - t))
 
 
-@dataclass(frozen=True)
 class AbsoluteError(LossTerm):
     """|t - y|; the derivative where both are equal is 0."""
 
@@ -186,7 +183,6 @@ class Huber(LossTerm):
         return np.clip(y - t, -self.threshold, self.threshold)
 
 
-@dataclass(frozen=True)
 class LogCosh(LossTerm):
     """ln((exp(d) + exp(-d))/2), d = y - t."""
 
@@ -207,7 +203,6 @@ class LogCosh(LossTerm):
         return np.asarray(np.tanh(y - t))
 
 
-@dataclass(frozen=True)
 class Hinge(LossTerm):
     """max(0, 1 - t·y), targets -1 or 1."""
 
@@ -228,7 +223,6 @@ class Hinge(LossTerm):
         return np.where(t * y < 1.0, -t, 0.0)
 
 
-@dataclass(frozen=True)
 class SquaredHinge(LossTerm):
     """max(0, 1 - t·y)², targets -1 or 1."""
 
@@ -259,7 +253,6 @@ def _times_ln(factor: Array, argument: Array) -> Array:
         return np.where(factor == 0.0, 0.0, factor * np.log(argument))
 
 
-@dataclass(frozen=True)
 class BinaryCrossEntropy(LossTerm):
     """-(t·ln y + (1 - t)·ln(1 - y))"""
 
@@ -281,7 +274,6 @@ class BinaryCrossEntropy(LossTerm):
         return np.asarray((y - t) / (y * (1.0 - y)))
 
 
-@dataclass(frozen=True)
 class BinaryCrossEntropyWithLogits(LossTerm):
     """-(t·ln σ(z) + (1 - t)·ln(1 - σ(z))), written as max(z, 0) - z·t + ln(1 + exp(-|z|))."""
 
@@ -303,7 +295,6 @@ class BinaryCrossEntropyWithLogits(LossTerm):
         return np.asarray(1.0 / (1.0 + np.exp(-y)) - t)
 
 
-@dataclass(frozen=True)
 class CrossEntropy(LossTerm):
     """-t·ln y"""
 
@@ -378,7 +369,6 @@ class CrossEntropyWithLogits(AlongAxis):
         return [(cls(), ([[1.0, 0.0, 0.0], [0.25, 0.5, 0.25]], random_array(rng, 2, 3)))]
 
 
-@dataclass(frozen=True)
 class CrossEntropyLogitsChain(AlongAxis):
     """softmax(z)[i]·Σ g[j]·t[j] - g[i]·t[i]; operands g, t, z."""
 
@@ -398,7 +388,6 @@ class CrossEntropyLogitsChain(AlongAxis):
         return [(cls(), tuple(random_array(rng, 2, 3) for _ in range(3)))]
 
 
-@dataclass(frozen=True)
 class CrossEntropyLogitsTangent(AlongAxis):
     """-t[j]·(ż[j] - Σ softmax(z)[k]·ż[k]); operands ż, t, z."""
 

@@ -63,7 +63,6 @@ class Reduction(Op):
         return [(cls((0,), ("sample",)), (x,)), (cls((1,), ("unit",)), (x,)), (cls((0, 1), ("a", "b")), (x,))]
 
 
-@dataclass(frozen=True)
 class Total(Reduction):
     """The sum."""
 
@@ -86,7 +85,6 @@ class Total(Reduction):
         return self, (tangent,)
 
 
-@dataclass(frozen=True)
 class Mean(Reduction):
     """The arithmetic mean."""
 

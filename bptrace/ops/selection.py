@@ -72,7 +72,6 @@ class Wins(Pointwise):
         return [(cls(least, strict), pair) for least in (False, True) for strict in (False, True)]
 
 
-@dataclass(frozen=True)
 class Where(Pointwise):
     """The second operand where the first is not 0, else the third."""
 

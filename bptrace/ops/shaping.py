@@ -22,7 +22,6 @@ def random_values(rng: random.Random, *shape: int) -> Any:
     return [random_values(rng, *shape[1:]) for _ in range(shape[0])]
 
 
-@dataclass(frozen=True)
 class View(Op):
     """Base of the views: the result shares the operand's numbers wherever NumPy can."""
 

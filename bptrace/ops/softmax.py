@@ -46,7 +46,6 @@ def _softmax(x: Array, axis: int) -> Array:
     return np.asarray(grown / grown.sum(axis=axis, keepdims=True))
 
 
-@dataclass(frozen=True)
 class Softmax(AlongAxis):
     """p[j] = exp(z[j]) / Σ exp(z[k])"""
 
@@ -69,7 +68,6 @@ class Softmax(AlongAxis):
         return SoftmaxChain(self.axis, self.word), (tangent, node)
 
 
-@dataclass(frozen=True)
 class SoftmaxChain(AlongAxis):
     """Σ g[j]·∂p[j]/∂z[i], where ∂p[j]/∂z[i] is p[i]·(1 - p[i]) for i = j and -p[j]·p[i] otherwise.
 
@@ -99,7 +97,6 @@ class SoftmaxChain(AlongAxis):
         return [(cls(), (random_array(rng, 2, 3), [[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]]))]
 
 
-@dataclass(frozen=True)
 class LogSoftmax(AlongAxis):
     """z[j] - ln Σ exp(z[k])"""
 
@@ -124,7 +121,6 @@ class LogSoftmax(AlongAxis):
         return LogSoftmaxTangent(self.axis, self.word), (tangent, node)
 
 
-@dataclass(frozen=True)
 class LogSoftmaxChain(AlongAxis):
     """g[i] - exp(y[i])·Σ g[j], y the result of log-softmax."""
 
@@ -143,7 +139,6 @@ class LogSoftmaxChain(AlongAxis):
         return [(cls(), (random_array(rng, 2, 3), random_array(rng, 2, 3)))]
 
 
-@dataclass(frozen=True)
 class LogSoftmaxTangent(AlongAxis):
     """ż[j] - Σ exp(y[k])·ż[k]"""
 

@@ -6,7 +6,6 @@ Dense layers, activations, `graph:` (through its parsed expressions), losses, pe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,7 +67,9 @@ LOSSES: dict[str, Any] = {
     "hinge": lambda y, t: F.relu(1 - t * y),
     "squared_hinge": lambda y, t: F.relu(1 - t * y) ** 2,
     "binary_cross_entropy": lambda y, t: F.binary_cross_entropy(y, t, reduction="none"),
-    "binary_cross_entropy_with_logits": lambda y, t: F.binary_cross_entropy_with_logits(y, t, reduction="none"),
+    "binary_cross_entropy_with_logits": lambda y, t: F.binary_cross_entropy_with_logits(
+        y, t, reduction="none"
+    ),
     "cross_entropy": lambda y, t: -torch.xlogy(t, y),
     "cross_entropy_with_logits": lambda y, t: -t * torch.log_softmax(y, -1),
     "sum": lambda y, t: y,
@@ -155,7 +156,9 @@ class TorchNetwork:
             return z
         if isinstance(function, str):
             return ACTIVATIONS[function](z)
-        constants = {key: value if isinstance(value, str) else float(value) for key, value in function.items()}
+        constants = {
+            key: value if isinstance(value, str) else float(value) for key, value in function.items()
+        }
         return ACTIVATIONS[constants.pop("type")](z, **constants)
 
     def _parameter(self, id: str, given: Any, shape: tuple[int, ...], weight: bool) -> Tensor:
@@ -174,7 +177,9 @@ class TorchNetwork:
         if owner:
             weights = self.leaves[f"{owner}.W"]
         else:
-            weights = self._parameter(f"{name}.W", layer.get("weights"), size[::-1] if flipped else size, True)
+            weights = self._parameter(
+                f"{name}.W", layer.get("weights"), size[::-1] if flipped else size, True
+            )
         z = x @ weights if flipped else x @ weights.T
         if layer.get("bias") is False and "threshold" not in layer:
             return z
@@ -192,7 +197,10 @@ class TorchNetwork:
             self._leaf(name, given)
         for name, value in (self.yaml.get("parameters") or {}).items():
             self._leaf(name, tensor(value))
-        waiting = {name: parse(text if isinstance(text, str) else repr(text)) for name, text in self.yaml["graph"].items()}
+        waiting = {
+            name: parse(text if isinstance(text, str) else repr(text))
+            for name, text in self.yaml["graph"].items()
+        }
         while waiting:
             for name, tree in list(waiting.items()):
                 try:
@@ -279,7 +287,9 @@ class TorchNetwork:
                 targets = F.one_hot(targets.long(), y.shape[-1]).double()
         extra = {"threshold": float(spec["threshold"])} if "threshold" in spec else {}
         terms = LOSSES[kind](y, targets, **extra)
-        outputs = spec.get("outputs", "mean" if kind in ("mean_squared_error", "mean_absolute_error", "mean") else "sum")
+        outputs = spec.get(
+            "outputs", "mean" if kind in ("mean_squared_error", "mean_absolute_error", "mean") else "sum"
+        )
         samples = spec.get("reduction", "sum" if kind == "sum" else "mean")
         if terms.dim() == 0:
             value = terms

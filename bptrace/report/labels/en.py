@@ -97,6 +97,14 @@ WORDS: dict[str, str] = {
     "derivative_from_z": "written from the pre-activation: σ(z)·(1 - σ(z))",
     "maximized": "maximized: the update adds the gradient",
     "drawn_values": "drawn with seed {seed}",
+    # the status line of step
+    "forward": "forward",
+    "backward": "backward",
+    "update": "update",
+    "tangent": "forward mode",
+    "status_layer": "layer {name}",
+    "status_block": "block {number} of {of}",
+    "status_keys": "[n]ext [b]ack [i]teration [p]hase [e]xplain [q]uit",
     # sentences
     "page_iteration": "iteration {i} of {n}",
     "layer_heading": "Layer {name}: {type}, {inputs}, {units}, {activation}",
