@@ -15,7 +15,7 @@ from support.calculator import name, numbers, typed
 from support.interpreter import Values, places, run, value_of
 from support.ops import Case, all_cases, cases, every_class, every_op, leaves_of, tiny
 
-from bptrace.formula.evaluate import Decimals, Floats, evaluate
+from bptrace.formula.evaluate import Decimals, Floats
 from bptrace.formula.expr import Expr, Ref, refs, worked
 from bptrace.formula.text import pieces, symbols
 from bptrace.graph.graph import Graph
@@ -213,7 +213,7 @@ def test_formula_in_floats_is_the_kernel(case: Case) -> None:
 @each(CASES)
 def test_formula_in_decimals_is_the_kernel(case: Case) -> None:
     for expr, values, expected in _elements(case):
-        found = evaluate(expr, lambda ref: Decimal(float(values[ref.node][ref.index])), Decimals())
+        found = value_of(expr, values, Decimals())
         assert isinstance(found, Decimal)
         assert close(float(found), expected), (expr, found, expected)
 

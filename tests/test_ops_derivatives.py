@@ -26,8 +26,11 @@ from bptrace.ops.selection import Larger
 
 CASES = all_cases(differentiable)
 BINARY = [
-    case for case in CASES
-    if len(case[2]) == 2 and case[2][0].shape == case[2][1].shape and pulled_back(case[1], case[2], Fraction(1))[0] is not None
+    case
+    for case in CASES
+    if len(case[2]) == 2
+    and case[2][0].shape == case[2][1].shape
+    and pulled_back(case[1], case[2], Fraction(1))[0] is not None
 ]  # fmt: skip
 
 

@@ -238,10 +238,12 @@ layers:
 
 
 @pytest.mark.parametrize("upstream", [
-    "{h.a: 0.5}", "{h.z: [[1, 2], [3, 4]], h.a: [[0.1, 0.2], [0.3, 0.4]]}", "{o.z: -1}", "{o.a: [[1, 2], [3, 4]]}",
+    "{h.a: 0.5}", "{h.z: [[1, 2], [3, 4]], h.a: [[0.1, 0.2], [0.3, 0.4]]}", "{o.z: -1}",
+    "{o.a: [[1, 2], [3, 4]]}",
 ])  # fmt: skip
 @pytest.mark.parametrize(("function", "loss"), [
-    ("tanh", "half_squared_error"), ("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy"), ("tanh", None),
+    ("tanh", "half_squared_error"), ("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy"),
+    ("tanh", None),
 ])  # fmt: skip
 def test_upstream(function: str, loss: str | None, upstream: str, request: pytest.FixtureRequest) -> None:
     if loss and "cross" in loss and upstream.startswith("{o."):

@@ -251,8 +251,14 @@ _RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def evaluate(expr: Expr, lookup: Lookup, arithmetic: Arithmetic) -> Any:
-    """The value of `expr` with the elements that `lookup` gives, from left to right."""
+def evaluate(
+    expr: Expr, lookup: Lookup, arithmetic: Arithmetic, worked: Callable[[Worked], Any] | None = None
+) -> Any:
+    """The value of `expr` with the elements that `lookup` gives, from left to right.
+
+    An operation that the page has worked out is worked out here too, unless `worked` gives the
+    number that stands for it.
+    """
     a = arithmetic
 
     def value(e: Expr) -> Any:
@@ -282,7 +288,7 @@ def evaluate(expr: Expr, lookup: Lookup, arithmetic: Arithmetic) -> Any:
             case Choice(left, relation, right, then, otherwise):
                 return value(then if _RELATIONS[relation](value(left), value(right)) else otherwise)
             case Worked(of):
-                return value(of)
+                return value(of) if worked is None else worked(e)
             case _:
                 raise TypeError(f"not a kind of formula: {e!r}")
 

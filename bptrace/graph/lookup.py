@@ -1,13 +1,22 @@
-"""From what a person types to a node and an element: ids, aliases, the user's names, indices.
+"""From what a person types to a node and its elements: ids, aliases, the user's names, indices.
 
-`h.W[1,2]`, `w5`, `grad.w5`, `new.b1`, `δ_o1`, `h.z[2]` (the sample is left out where there is one).
+`h.W[1,2]`, `w5`, `grad.w5`, `new.b1`, `δ_o1`, `h.z[2]` (the sample is left out where there is one),
+`out_h1[3]` (sample 3 of a unit, where there are several), `grad.h.a[1]/o.z` (what came back through o.z).
+`find_part` also reads parts of formulas: `h.z[1]/2`, `grad.h.W[1,2]/sample2`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bptrace.errors import nearest
+from bptrace.formula.expr import Expr, Index, Negation, Number, Product, Quotient, Ref, Sum, addends, flat
 from bptrace.graph.graph import Graph
 from bptrace.graph.node import Node
+from bptrace.graph.op import formula_of
+
+DERIVED = ("grad", "new", "local", "step", "clipped", "check", "m_hat", "v_hat", "upstream")
+"""Prefixes of the ids of nodes that belong to another node."""
 
 
 class LookupFailedError(LookupError):
@@ -18,23 +27,41 @@ class LookupFailedError(LookupError):
         self.known = known
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a text names: elements of a node (flat indices), or an addend of each one's formula.
+
+    `addend` counts the terms from 1; `sample` is the sample whose share it is, from 1.
+    """
+
+    node: Node
+    elements: tuple[int, ...]
+    addend: int = 0
+    sample: int = 0
+
+    @property
+    def label(self) -> str:
+        """What stands after the `/`, if only a part is named."""
+        return str(self.addend) if self.addend else f"sample{self.sample}" if self.sample else ""
+
+
 def find(graph: Graph, text: str) -> tuple[Node, int | None]:
     """The node that `text` names, and the flat index of the element if it names one."""
     text = text.strip()
-    base, bracket, rest = text.partition("[")
-    if bracket and rest.endswith("]"):
-        node, element = find(graph, base)
-        if element is not None and node.size > 1:
-            raise LookupFailedError(f"{base} is one element and takes no index", ())
-        return node, _element(node, rest[:-1], text)
     if text in graph.by_id:
         return graph.by_id[text], None
+    base, bracket, inside = text.rpartition("[")
+    if bracket and inside.endswith("]"):
+        return _indexed(graph, base, inside[:-1], text)
     if text in graph.element_ids:
         places = graph.element_ids[text]
         if len(places) == 1:
             node, place = places[0]
             return _with_samples(node, place)
         return places[0][0], None
+    through = _through(graph, text)
+    if through is not None:
+        return through
     prefix = _prefix(text)
     if prefix:
         node, element = find(graph, text[len(prefix) + 1 :])
@@ -46,6 +73,129 @@ def find(graph: Graph, text: str) -> tuple[Node, int | None]:
     raise LookupFailedError(f"there is no '{text}'" + (f"; did you mean '{near}'?" if near else ""), known)
 
 
+def find_part(graph: Graph, text: str) -> Part:
+    """The elements that `text` names, or the addend of a formula.
+
+    A unit's name stands for its elements of all samples.
+    """
+    text = text.strip()
+    head, slash, tail = text.rpartition("/")
+    sample = tail.removeprefix("sample")
+    if slash and sample.isdecimal() and text not in graph.by_id:
+        whole = find_part(graph, head)
+        if whole.label:
+            raise LookupFailedError(f"'{text}': {head} is an addend already", ())
+        part = Part(whole.node, whole.elements, 0 if sample != tail else int(tail), int(sample) if sample != tail else 0)
+        for element in part.elements:
+            formula(part, element)
+        return part
+    node, element = find(graph, text)
+    if element is not None:
+        return Part(node, (element,))
+    return Part(node, column(graph, text, node) or tuple(range(node.size)))
+
+
+def formula(part: Part, element: int) -> Expr:
+    """The formula of one of the elements, or its addend."""
+    index = index_of(part.node, element)
+    whole = formula_of(part.node, index)
+    if part.sample:
+        return _share(part, whole)
+    if not part.addend:
+        return whole
+    while isinstance(copied := flat(whole), Ref) and copied.node.inputs:
+        whole = formula_of(copied.node, copied.index)
+    terms = addends(_inside(whole))
+    if not 1 <= part.addend <= len(terms):
+        counted = "1 addend" if len(terms) == 1 else f"{len(terms)} addends"
+        raise LookupFailedError(f"{element_id(part.node, element)} has {counted}, no addend {part.addend}", ())
+    return terms[part.addend - 1]
+
+
+def index_of(node: Node, element: int) -> Index:
+    """The index of the element that stands at a place, row by row."""
+    index: list[int] = []
+    for extent in reversed(node.shape):
+        element, place = divmod(element, extent)
+        index.append(place)
+    return tuple(reversed(index))
+
+
+def element_id(node: Node, element: int) -> str:
+    """The id of an element as it is typed: `h.z[2]`; the only sample is left out."""
+    shown = [str(place + 1) for k, place in enumerate(index_of(node, element)) if not _only_sample(node, k)]
+    return f"{node.id}[{','.join(shown)}]" if shown else node.id
+
+
+def column(graph: Graph, text: str, node: Node) -> tuple[int, ...] | None:
+    """The elements of a unit, one a sample, if `text` is a unit's name and there are several samples."""
+    if text.strip() in graph.by_id or "sample" not in node.axes:
+        return None
+    name = text.strip()
+    while name not in graph.element_ids and _prefix(name):
+        name = name[len(_prefix(name)) + 1 :]
+    named = graph.element_ids.get(name, [])
+    if len(named) != 1:
+        return None
+    axis, rest, index = node.axes.index("sample"), named[0][1], []
+    for k, extent in reversed(list(enumerate(node.shape))):
+        if k != axis:
+            rest, place = divmod(rest, extent)
+            index.insert(0, place)
+    return tuple(_flat(node, (*index[:axis], sample, *index[axis:])) for sample in range(node.shape[axis]))
+
+
+def _through(graph: Graph, text: str) -> tuple[Node, int | None] | None:
+    """What came back to an element through a node: `grad.h.a[1]/o.z`."""
+    head, slash, label = text.rpartition("/")
+    if not slash:
+        return None
+    try:
+        node, element = find(graph, head)
+    except LookupFailedError:
+        return None
+    labels = [label] + ([graph.by_id[label].id] if label in graph.by_id else [])
+    found = next((graph.by_id[id] for id in (f"{node.id}/{name}" for name in labels) if id in graph.by_id), None)
+    return None if found is None else (found, element)
+
+
+def _share(part: Part, whole: Expr) -> Expr:
+    """The part of a sum over the samples that comes from one of them."""
+    counts: list[int] = []
+
+    def share(expr: Expr) -> Expr | None:
+        match expr:
+            case Sum(terms, "sample"):
+                counts.append(len(terms))
+                return terms[part.sample - 1] if 1 <= part.sample <= len(terms) else None
+            case Sum(terms, axis):
+                found = [of_one for term in terms if (of_one := share(term)) is not None]
+                return Sum(tuple(found), axis) if found else None
+            case Quotient() | Negation() | Product() if (inside := _inside(expr)) is not expr:
+                return share(inside)
+        return None
+
+    found = share(whole)
+    if found is None:
+        said = f"sums {counts[0]} samples, there is no sample {part.sample}" if counts else "is no sum over samples"
+        raise LookupFailedError(f"{part.node.id} {said}", ())
+    return found
+
+
+def _inside(expr: Expr) -> Expr:
+    """The sum of which a formula is a multiple: its addends are those that the page lists."""
+    match expr:
+        case Quotient(top, Number()):
+            inside = _inside(top)
+        case Negation(of):
+            inside = _inside(of)
+        case Product((Number(), other)):
+            inside = _inside(other)
+        case _:
+            return expr
+    return inside if isinstance(inside, Sum) else expr
+
+
 def _prefix(text: str) -> str:
     """The prefix of a derived id: `grad`, `new`, `local`, or two words as in `state.m`."""
     first, dot, rest = text.partition(".")
@@ -55,7 +205,7 @@ def _prefix(text: str) -> str:
         return f"{first}.{'.'.join(rest.split('.')[:2])}"
     if first == "state":
         return f"{first}.{rest.split('.')[0]}"
-    return first if first in ("grad", "new", "local", "step", "clipped", "check", "m_hat", "v_hat", "upstream") else ""
+    return first if first in DERIVED else ""
 
 
 def _with_samples(node: Node, place: int) -> tuple[Node, int | None]:
@@ -63,6 +213,26 @@ def _with_samples(node: Node, place: int) -> tuple[Node, int | None]:
     if node.axes and "sample" in node.axes and node.shape[node.axes.index("sample")] > 1:
         return node, None
     return node, place
+
+
+def _only_sample(node: Node, axis: int) -> bool:
+    return node.axes[axis : axis + 1] == ("sample",) and node.shape[axis] == 1
+
+
+def _indexed(graph: Graph, base: str, inside: str, text: str) -> tuple[Node, int]:
+    node, element = find(graph, base)
+    if element is not None and node.size > 1:
+        raise LookupFailedError(f"{base} is one element and takes no index", ())
+    samples = column(graph, base, node)
+    if samples is None or len(samples) == 1:
+        return node, _element(node, inside, text)
+    try:
+        sample = int(inside)
+    except ValueError:
+        raise LookupFailedError(f"'{text}': {base} takes the number of a sample, such as [1]", ()) from None
+    if not 1 <= sample <= len(samples):
+        raise LookupFailedError(f"'{text}': there are samples 1 to {len(samples)}", ())
+    return node, samples[sample - 1]
 
 
 def _element(node: Node, inside: str, text: str) -> int:
@@ -75,9 +245,14 @@ def _element(node: Node, inside: str, text: str) -> int:
         places.insert(node.axes.index("sample"), 1)
     if len(places) != len(shape):
         raise LookupFailedError(f"'{text}': {node.id} has {len(shape)} axes {list(shape)}, not {len(places)}", ())
-    flat = 0
     for place, extent in zip(places, shape, strict=True):
         if not 1 <= place <= extent:
             raise LookupFailedError(f"'{text}': {node.id} has places 1 to {extent} there", ())
-        flat = flat * extent + place - 1
+    return _flat(node, [place - 1 for place in places])
+
+
+def _flat(node: Node, index: Index | list[int]) -> int:
+    flat = 0
+    for place, extent in zip(index, node.shape, strict=True):
+        flat = flat * extent + place
     return flat

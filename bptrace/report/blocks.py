@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bptrace.formula.expr import Expr, Ref
+from bptrace.formula.expr import Expr, Ref, Worked
 from bptrace.formula.text import Piece, pieces
 from bptrace.graph.node import Node
 
@@ -41,7 +41,7 @@ class Line:
 
     name: str
     forms: list[Form]
-    value: Ref
+    value: Ref | Worked
     sample: str = ""
 
 
@@ -107,10 +107,11 @@ class RunningSum:
 
 @dataclass(slots=True)
 class Values:
-    """Elements that are listed by value only."""
+    """The elements from place `start` on (row by row), listed by value only."""
 
     title: str
-    refs: list[Ref]
+    node: Node
+    start: int
 
 
 @dataclass(slots=True)
@@ -156,6 +157,11 @@ class Block:
     parts: list[Part] = field(default_factory=list)
     latex: list[str] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
+    zero: Node | None = None
+    """The node that, where it is 0 everywhere, leaves nothing to show."""
+    reason: str = ""
+    gates: list[tuple[str, Ref]] = field(default_factory=list)
+    """Units by name, with the local derivative that shuts each off where it is 0."""
 
 
 @dataclass(slots=True)

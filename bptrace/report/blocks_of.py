@@ -93,10 +93,25 @@ class Blocks:
             if chosen is None or chosen:
                 block.parts.extend(self.parts(node, notation, chosen, nodes))
         block.parts = _merged(block.parts)
+        self._notice(block, nodes)
         if last.word == "witness":
             checked = self.words.graph.by_id[last.id.removeprefix("check.")]
             block.parts.append(Agreement(checked, last))
         return block
+
+    def _notice(self, block: Block, nodes: Sequence[Node]) -> None:
+        """Where nothing may happen: gradients that are 0 everywhere, units that ReLU shuts off."""
+        last = nodes[-1]
+        if last.phase != "backward" or not last.layer:
+            return
+        if last.word in ("weight_gradient", "bias_gradient") and last.size > 1:
+            block.zero, block.reason = last, "zero_delta"
+        slope = next((node for node in nodes if node.op.name == "slope" and node.op.function.name == "relu"), None)  # type: ignore[attr-defined]
+        if last.word == "delta" and slope is not None and last.size <= self.limits.rows and self.samples == 1:
+            notation = Notation(last.layer, True)
+            block.gates = [
+                (notation.element(Ref(last, index)), Ref(slope, index)) for index in indices(last.shape)
+            ]
 
     def _settings(self, nodes: Sequence[Node]) -> str:
         """The settings that a block reads, with their values: η = 0.5."""
@@ -186,31 +201,35 @@ class Blocks:
     def parts(
         self, node: Node, notation: Notation, chosen: list[int] | None, block: Sequence[Node]
     ) -> list[Part]:
-        every = indices(node.shape) if node.size <= LARGE or chosen is not None else []
-        places = every if chosen is None else [every[i] for i in chosen]
-        if not every and node.size > LARGE and (node.phase in ("backward", "update") and "sample" not in node.axes):
+        if node.size > LARGE and chosen is None and node.phase in ("backward", "update") and "sample" not in node.axes:
             return [Summary(node, self.limits.command(node.id, "rows"))]
-        if not every:
-            places = indices((1,) * len(node.shape))
-        if not places:
-            return []
-        first = formula_of(node, places[0])
-        if self._repeats(node, first, block) or node.word == "contribution":
+        first = formula_of(node, (0,) * len(node.shape)) if node.size else None
+        if first is None or self._repeats(node, first, block) or node.word == "contribution":
             return []  # a contribution is a line of the sum's addends
+        if node.phase == "check" and self.samples > 1 and chosen is None:
+            return []  # with several samples the witness says only whether both ways agree
         kind = self._kind(node, first)
-        left_out = 0
-        if chosen is None and kind != "addends" and len(places) > self.limits.rows and every:
-            half = self.limits.rows // 2
-            left_out = len(places) - self.limits.rows
-            places = places[: self.limits.rows - half] + places[-half:]
-        if chosen is None and kind == "addends" and len(places) > self.limits.rows:
-            left_out = len(places) - self.limits.rows // 4
-            places = places[: max(1, self.limits.rows // 4)]
-        made = getattr(self, f"_{kind}")(node, notation, places)
-        if left_out:
+        count = node.size if chosen is None else len(chosen)
+        shown = self.limits.rows // 4 if kind == "addends" else self.limits.rows
+        places, left_out = self._places(node, chosen, max(1, shown), ends=kind != "addends")
+        made = list(getattr(self, f"_{kind}")(node, notation, places))
+        if left_out and kind != "running":
             command = self.limits.command(node.id, "rows")
             made.append(Sentence(self.words("rows_left_out", count=left_out, command=command)))
-        return list(made)
+        if kind == "running" and count > 1 and chosen is None:
+            made.append(Values(str(self.words("others")), node, 1))
+        return made
+
+    def _places(
+        self, node: Node, chosen: list[int] | None, most: int, ends: bool
+    ) -> tuple[list[tuple[int, ...]], int]:
+        """The elements that get lines (the first, or the first and the last), and how many do not."""
+        flat: Sequence[int] = range(node.size) if chosen is None else chosen
+        if len(flat) > most and chosen is None:
+            half = most // 2 if ends else 0
+            kept = [*flat[: most - half], *flat[len(flat) - half :]]
+            return [_unflat(k, node.shape) for k in kept], len(flat) - most
+        return [_unflat(k, node.shape) for k in flat], 0
 
     def _repeats(self, node: Node, first: Expr, block: Sequence[Node]) -> bool:
         """A line that would repeat the one before is left out: the sum of one term."""
@@ -248,11 +267,22 @@ class Blocks:
         return str(index[node.axes.index("sample")] + 1)
 
     def _lines(self, node: Node, notation: Notation, places: Iterable[Index]) -> list[Part]:
-        lines = []
+        """All forms in a row; a sum that several elements share is worked out once, before them."""
+        lines: list[Line] = []
+        said = ""
         for index in places:
-            forms = self._forms(formula_of(node, index), notation, False)
-            name = notation.element(Ref(node, index))
-            lines.append(Line(name, forms, Ref(node, index), self._sample(node, index)))
+            expr = formula_of(node, index)
+            sample = self._sample(node, index)
+            shared = _shared_sum(expr)
+            if shared is not None:
+                text = symbols(shared, notation.element) + sample
+                if text != said:
+                    name = symbols(_general(shared), lambda ref: notation.one(ref.node), general=True)
+                    lines.append(Line(name, self._forms(shared, notation, False), Worked(flat(shared)), sample))
+                said = text
+                expr = _replaced(expr, shared)
+            forms = self._forms(expr, notation, False)
+            lines.append(Line(notation.element(Ref(node, index)), forms, Ref(node, index), sample))
         return [Lines(lines)]
 
     def _working(self, node: Node, notation: Notation, places: Iterable[Index]) -> list[Part]:
@@ -419,12 +449,8 @@ class Blocks:
             rest = [term for term in whole.terms if term is not inner]  # type: ignore[attr-defined]
         command = self.limits.command(_id(node, index), "terms")
         made: list[Part] = [
-            RunningSum(Ref(node, index), terms, rest, notation.element(Ref(node, index)), self.limits.terms, command)
+            RunningSum(Ref(node, index), terms, rest, Notation(node.layer).element(Ref(node, index)), self.limits.terms, command)
         ]
-        if node.size > 1:
-            others = indices(node.shape)[1:] if node.size <= LARGE else []
-            if others:
-                made.append(Values(str(self.words("others")), [Ref(node, other) for other in others]))
         return made
 
 
@@ -489,6 +515,30 @@ def _open_sum(expr: Expr) -> tuple[Sum, str | None]:
             return total, f"{factor.text}·{closing or 'sum'}"
         case _:
             return Sum((expr,)), None
+
+
+def _shared_sum(expr: Expr) -> Sum | None:
+    """A sum over several places inside a formula that is not that sum itself."""
+    for child in children(expr):
+        if isinstance(child, Sum) and child.axis and len(child.terms) > 1:
+            return child
+        found = _shared_sum(child)
+        if found is not None:
+            return found
+    return None
+
+
+def _replaced(expr: Expr, part: Expr) -> Expr:
+    """The formula with `part` as the number that it was worked out to."""
+    return Worked(flat(part)) if expr is part else rebuild(expr, lambda child: _replaced(child, part))
+
+
+def _unflat(place: int, shape: Sequence[int]) -> tuple[int, ...]:
+    index: list[int] = []
+    for extent in reversed(shape):
+        place, position = divmod(place, extent)
+        index.append(position)
+    return tuple(reversed(index))
 
 
 def _with_sum(expr: Expr, total: Sum) -> Expr:

@@ -76,6 +76,7 @@ class Numbers:
         self._texts: dict[Node, list[str]] = {}
         self._whole: dict[Node, bool] = {}
         self._strides: dict[Node, tuple[int, ...]] = {}
+        self._worked: dict[int, tuple[Worked, str]] = {}  # by identity: formulas of a page are kept
 
     # text of single numbers
 
@@ -150,6 +151,12 @@ class Numbers:
 
     def worked_text(self, leaf: Worked) -> str:
         """The number of an operation that the page has worked out."""
+        known = self._worked.get(id(leaf))
+        if known is None:
+            known = self._worked[id(leaf)] = (leaf, self._work(leaf))
+        return known[1]
+
+    def _work(self, leaf: Worked) -> str:
         if all(self.given(ref.node) or self.whole(ref.node) for ref in refs(leaf.of)):
             try:
                 exact = evaluate(leaf.of, lambda ref: Fraction(self.text(ref)), _FRACTIONS)
@@ -201,6 +208,9 @@ class Numbers:
         sample = next((self.value(ref) for ref in refs(expr)), 0.0)
         return _DECIMALS if isinstance(sample, Decimal) else _FRACTIONS if isinstance(sample, Fraction) else _FLOATS
 
+    def all_zero(self, node: Node) -> bool:
+        return all(value == 0 for value in self.values.flat(node))
+
     def difference(self, first: Node, second: Node) -> float:
         """The largest difference between two nodes, relative above 1."""
         pairs = zip(self.values.flat(first), self.values.flat(second), strict=True)
@@ -215,7 +225,7 @@ class Numbers:
         if "/" in text:
             return True
         try:
-            value = evaluate(expr, self._shown_float, _FLOATS)
+            value = evaluate(expr, self._shown_float, _FLOATS, lambda leaf: _float(self.worked_text(leaf)))
         except (ArithmeticError, ValueError):
             return self._holds_decimally(expr, text)
         said = _like(value, text)
@@ -224,16 +234,13 @@ class Numbers:
         return said
 
     def _shown_float(self, ref: Ref) -> float:
-        text = self.text(ref)
-        return float(Fraction(text)) if "/" in text else float(text)
+        return _float(self.text(ref))
 
     def _holds_decimally(self, expr: Expr, text: str) -> bool:
-        def shown(ref: Ref) -> Decimal:
-            top, _, bottom = self.text(ref).partition("/")
-            return Decimal(top) / Decimal(bottom) if bottom else Decimal(top)
-
         try:
-            value = evaluate(self._shown(expr), shown, _DECIMALS)
+            value = evaluate(
+                expr, lambda ref: _exact(self.text(ref)), _DECIMALS, lambda leaf: _exact(self.worked_text(leaf))
+            )
         except (ArithmeticError, ValueError):
             return False
         if not value.is_finite():
@@ -245,22 +252,22 @@ class Numbers:
             context.prec = 400
             return value.quantize(Decimal(1).scaleb(exponent), rounding=ROUND_HALF_UP) == wanted
 
-    def _shown(self, expr: Expr) -> Expr:
-        """Worked operations as the numbers that stand for them."""
-        from bptrace.formula.expr import rebuild
-
-        if isinstance(expr, Worked):
-            text = self.worked_text(expr)
-            return Number(Fraction(text), text)
-        return rebuild(expr, self._shown)
-
-    def sign(self, last: Expr, ref: Ref) -> str:
-        """`=` or `≈` before the value of `ref`, after the form `last`."""
-        return "=" if self.holds(self._shown(last), self.text(ref)) else "≈"
+    def sign(self, last: Expr, value: Ref | Worked) -> str:
+        """`=` or `≈` before a value, after the form `last`."""
+        return "=" if self.holds(last, self.leaf_text(value)) else "≈"
 
     def middle_sign(self, middle: Expr) -> str:
         """`=` or `≈` before a middle: each number worked out follows from those it replaces."""
         return "=" if all(self.holds(leaf.of, self.worked_text(leaf)) for leaf in _worked(middle)) else "≈"
+
+
+def _float(text: str) -> float:
+    return float(Fraction(text)) if "/" in text else float(text)
+
+
+def _exact(text: str) -> Decimal:
+    top, _, bottom = text.partition("/")
+    return Decimal(top) / Decimal(bottom) if bottom else Decimal(top)
 
 
 def _worked(expr: Expr) -> Iterator[Worked]:

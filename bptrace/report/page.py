@@ -152,6 +152,7 @@ class Page:
         constant = set(self.assembly.held)
         if iteration == 1:
             constant.update(self.assembly.trainable)
+        constant = {node for node in constant if node.id not in self.assembly.drawn}
         return Numbers(trace.values(iteration), constant, digits, self._paper)
 
     def final_assembly(self, trace: Trace) -> Assembly:

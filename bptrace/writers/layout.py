@@ -19,12 +19,21 @@ def to_ascii(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
+_NARROW: set[str] = set()
+"""Characters seen so far that take one column; nearly all texts consist of these alone."""
+
+
 def width(text: str) -> int:
     """Columns that a text takes on a terminal: a Chinese character is two, an accent none."""
-    if text.isascii():
+    if text.isascii() or _NARROW.issuperset(text):
         return len(text)
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return len(text) + wide - sum(unicodedata.combining(c) != 0 for c in text)
+    columns = 0
+    for character in text:
+        own = 0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if own == 1:
+            _NARROW.add(character)
+        columns += own
+    return columns
 
 
 def padded(text: str, columns: int) -> str:

@@ -109,7 +109,7 @@ class MarkdownWriter(TextWriter):
             yield ""
             yield cell(block.right)
         fenced: list[Part] = []
-        for part in block.parts:
+        for part in self._parts(block):
             if isinstance(part, Table | Sentence):
                 yield from self._fenced(fenced)
                 fenced = []

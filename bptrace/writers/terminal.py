@@ -148,7 +148,7 @@ class TextWriter:
             yield ""
         if result.rows:
             cells = [result.columns, *result.rows]
-            widths = [max(width(row[k]) for row in cells) for k in range(len(result.columns))]
+            widths = [max(width(row[k]) for row in cells if len(row) > 1) for k in range(len(result.columns))]
             widths[0] = max(widths[0], 9)
             for row in cells:
                 if len(row) == 1:
@@ -172,8 +172,20 @@ class TextWriter:
 
     def _block(self, block: Block) -> Iterator[str]:
         yield from self._caption(block)
-        for part in block.parts:
+        for part in self._parts(block):
             yield from self._part(part)
+
+    def _parts(self, block: Block) -> Iterator[Part]:
+        """The parts of a block; where nothing happens, one sentence with the reason instead."""
+        numbers = self._numbers
+        if block.zero is not None and numbers.all_zero(block.zero):
+            yield Sentence(self.words("all_zero", count=block.zero.size, reason=self.words(block.reason)))
+            yield from (part for part in block.parts if isinstance(part, Sentence))
+            return
+        yield from block.parts
+        for name, slope in block.gates:
+            if numbers.value(slope) == 0:
+                yield Sentence(self.words("shut_off", name=name))
 
     def _caption(self, block: Block) -> Iterator[str]:
         head = "  ".join(filter(None, (block.id, block.word)))
@@ -204,7 +216,7 @@ class TextWriter:
             case RunningSum():
                 yield from self._running(part)
             case Values():
-                texts = [self._fill_ref(ref) for ref in part.refs]
+                texts = self._numbers.texts(part.node)[part.start :]
                 if len(texts) > 8:
                     texts = [*texts[:3], f"… {len(texts) - 5} …", *texts[-2:]]
                 yield from broken(f" {part.title} " + " ".join(texts), self.columns, 3)
@@ -268,7 +280,7 @@ class TextWriter:
     def _line(self, line: Line, lead: str, name: str, stacked: bool) -> Iterator[str]:
         forms = self._forms(line)
         sign = self._numbers.sign(line.forms[-1].expr, line.value)
-        value = self._numbers.text(line.value)
+        value = self._numbers.leaf_text(line.value)
         if len(forms) == 1 and forms[0][1] == value:
             forms = []
         start = lead + name

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bptrace.build.assemble import Assembly, assemble
-from bptrace.formula.evaluate import Floats, evaluate
+from bptrace.formula.evaluate import Decimals, Floats, evaluate
 from bptrace.formula.expr import Expr, Ref
 from bptrace.graph.graph import Graph
 from bptrace.graph.node import Node
@@ -64,10 +65,13 @@ def formula(node: Node, place: tuple[int, ...], values: Values) -> Any:
 
 
 def value_of(expr: Expr, values: Values, arithmetic: Any = None) -> Any:
-    def lookup(ref: Ref) -> float:
-        return float(values[ref.node][ref.index])
+    arithmetic = arithmetic or Floats()
+    kind = Decimal if isinstance(arithmetic, Decimals) else float
 
-    return evaluate(expr, lookup, arithmetic or Floats())
+    def lookup(ref: Ref) -> Any:
+        return kind(float(values[ref.node][ref.index]))
+
+    return evaluate(expr, lookup, arithmetic)
 
 
 @dataclass

@@ -224,7 +224,8 @@ class TorchNetwork:
             case Binary(op, left, right):
                 a, b = self._expression(left), self._expression(right)
                 return {
-                    "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "**": torch.pow, "@": torch.matmul,
+                    "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "**": torch.pow,
+                    "@": torch.matmul,
                 }[op](a, b)  # fmt: skip
             case Call(function, arguments, options):
                 return self._call(function, [self._expression(a) for a in arguments], dict(options))

@@ -1,0 +1,808 @@
+"""Reads a printed page back and judges every line on it, with nothing but the text.
+
+`read_text` and `read_markdown` sort the lines of a page into equations, captions, headings, sentences, data
+and results; `Judge` works each equation out in decimal arithmetic with 60 digits. Nothing of bptrace's own
+formulas, numbers or evaluation is used, only its catalogue, to recognise sentences and table headings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
+from string import Formatter
+from typing import Any
+
+from bptrace.report.labels.en import WORDS
+
+PRECISION = 60
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+_SIGN = re.compile(r" +([=≈]) +")
+_VALUE = re.compile(rf"^(.*?)(?:^| )([=≈]) +({NUMBER.pattern}|NaN|-?Infinity)$")
+
+
+class UnreadableError(Exception):
+    """A line that no rule explains, or a form that cannot be typed into a calculator."""
+
+
+# arithmetic: a tree of tuples, read from text as it is printed
+
+Tree = tuple[Any, ...]
+_TOKEN = re.compile(
+    r"(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?)|(?P<name>[a-z]+)|(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)|(?P<sign>[-+·/^√|(),>≥≤<=≠])"
+)
+_PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_FUNCTIONS = ("exp", "ln", "tanh", "sin", "cos", "erf", "max", "min", "abs", "sqrt")
+
+
+class _Reader:
+    """Reads a numeric form. A sign between two operands stands between spaces; one that belongs to a
+    number, a bracket or a function touches it. So two numbers that stand side by side are no form."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens: list[tuple[str, str, bool, bool]] = []
+        at = 0
+        while at < len(text):
+            if text[at] == " ":
+                at += 1
+                continue
+            found = _TOKEN.match(text, at)
+            if not found:
+                raise UnreadableError(f"{text[at:]!r} in {text!r}")
+            before, after = text[at - 1 : at] in ("", " "), text[found.end() : found.end() + 1] in ("", " ")
+            self.tokens.append((str(found.lastgroup), found[0], before, after))
+            at = found.end()
+        self.at = 0
+
+    def peek(self) -> str:
+        return self.tokens[self.at][1] if self.at < len(self.tokens) else ""
+
+    def take(self, expected: str = "") -> str:
+        token = self.peek()
+        if not token or (expected and token != expected):
+            raise UnreadableError(f"{expected or 'more'} expected after {self.at} signs of {self.text!r}")
+        self.at += 1
+        return token
+
+    def whole(self) -> Tree:
+        tree = self.choice()
+        if self.peek():
+            raise UnreadableError(f"{self.peek()!r} is left over in {self.text!r}")
+        return tree
+
+    def choice(self) -> Tree:
+        tree = self.sum()
+        if self.peek() != "since":
+            return tree
+        self.take()
+        left, relation, right = self.sum(), self.take(), self.sum()
+        if relation not in ">≥≤<=≠":
+            raise UnreadableError(f"no relation in {self.text!r}")
+        return ("since", tree, left, relation, right)
+
+    def sum(self) -> Tree:
+        terms = [(1, self.product())]
+        while self.peek() in ("+", "-"):
+            _, sign, before, after = self.tokens[self.at]
+            if not (before and after):
+                raise UnreadableError(f"a sign between operands stands between spaces: {self.text!r}")
+            self.take()
+            terms.append((1 if sign == "+" else -1, self.product()))
+        return terms[0][1] if len(terms) == 1 else ("sum", terms)
+
+    def product(self) -> Tree:
+        factors = [("·", self.factor())]
+        while self.peek() in ("·", "/"):
+            factors.append((self.take(), self.factor()))
+        return factors[0][1] if len(factors) == 1 else ("product", factors)
+
+    def factor(self) -> Tree:
+        if self.peek() == "-":
+            if self.tokens[self.at][3]:
+                raise UnreadableError(f"a sign of a number touches it: {self.text!r}")
+            self.take()
+            return ("minus", self.factor())
+        if self.peek() == "√":
+            self.take()
+            return ("function", "sqrt", [self.factor()])
+        if self.peek() == "ln" and self.tokens[self.at][3]:
+            self.take()
+            return ("function", "ln", [self.factor()])
+        base = self.atom()
+        if self.peek() == "^":
+            self.take()
+            return ("power", base, self.atom())
+        if self.at < len(self.tokens) and self.tokens[self.at][0] == "power":
+            text = self.take().translate(_PLAIN)
+            return ("power", base, ("number", text))
+        return base
+
+    def atom(self) -> Tree:
+        kind = self.tokens[self.at][0] if self.at < len(self.tokens) else ""
+        token = self.take()
+        if kind == "number":
+            return ("number", token)
+        if token == "(":
+            tree = self.choice()
+            self.take(")")
+            return tree
+        if token == "|":
+            tree = self.sum()
+            self.take("|")
+            return ("function", "abs", [tree])
+        if token in _FUNCTIONS:
+            self.take("(")
+            arguments = [self.sum()]
+            while self.peek() == ",":
+                self.take()
+                arguments.append(self.sum())
+            self.take(")")
+            return ("function", token, arguments)
+        raise UnreadableError(f"{token!r} cannot stand there in {self.text!r}")
+
+
+def read_form(text: str) -> Tree:
+    """The tree of a numeric form; raises where it could not be typed into a calculator."""
+    return _Reader(text).whole()
+
+
+Span = tuple[Decimal, Decimal]
+
+
+class Arithmetic:
+    """Interval arithmetic. `decimals` is the page's number of decimals: an operand with as many (or with an
+    exponent) was rounded, so it may be off by half a unit of its last digit; others are exact. Without
+    it all operands are taken as they stand, and the interval is a point."""
+
+    def __init__(self, decimals: int | None = None) -> None:
+        self.decimals = decimals
+
+    def number(self, text: str) -> Span:
+        value = Decimal(text)
+        exponent = int(value.as_tuple().exponent)
+        rounded = self.decimals is not None and ("e" in text or -exponent == self.decimals)
+        off = Decimal(5).scaleb(exponent - 1) if rounded else Decimal(0)
+        return value - off, value + off
+
+    def __call__(self, tree: Tree) -> Span:
+        match tree:
+            case ("number", text):
+                return self.number(text)
+            case ("minus", of):
+                low, high = self(of)
+                return -high, -low
+            case ("sum", terms):
+                low = high = Decimal(0)
+                for sign, term in terms:
+                    a, b = self(term)
+                    low, high = (low + a, high + b) if sign > 0 else (low - b, high - a)
+                return low, high
+            case ("product", factors):
+                span = (Decimal(1), Decimal(1))
+                for operator, factor in factors:
+                    span = _times(span, self(factor) if operator == "·" else _inverse(self(factor)))
+                return span
+            case ("power", base, ("number", text)) if "." not in text and "e" not in text:
+                return _power(self(base), int(text))
+            case ("power", base, exponent):
+                low, high = self(base)
+                if low <= 0:
+                    raise UnreadableError("a broken power of a number that is not positive")
+                logs = _times((low.ln(), high.ln()), self(exponent))
+                return logs[0].exp(), logs[1].exp()
+            case ("function", name, arguments):
+                return _function(name, [self(argument) for argument in arguments])
+            case ("since", then, left, relation, right):
+                if not _may_hold(self(left), relation, self(right)):
+                    raise UnreadableError("the reason after `since` does not hold")
+                return self(then)
+        raise UnreadableError(str(tree))
+
+
+def _times(a: Span, b: Span) -> Span:
+    if a == (0, 0) or b == (0, 0):
+        return Decimal(0), Decimal(0)  # 0·ln 0 = 0
+    products = [x * y for x in a for y in b]
+    return min(products), max(products)
+
+
+def _inverse(a: Span) -> Span:
+    if a[0] <= 0 <= a[1]:
+        if a[0] == a[1]:
+            raise UnreadableError("division by zero")
+        return Decimal("-Infinity"), Decimal("Infinity")
+    return 1 / a[1], 1 / a[0]
+
+
+def _power(a: Span, exponent: int) -> Span:
+    if exponent < 0:
+        return _inverse(_power(a, -exponent))
+    ends = [_whole_power(x, exponent) for x in a]
+    if exponent % 2 == 0 and a[0] < 0 < a[1]:
+        ends.append(Decimal(0))
+    return min(ends), max(ends)
+
+
+def _whole_power(x: Decimal, exponent: int) -> Decimal:
+    made = Decimal(1)
+    for _ in range(exponent):
+        made *= x
+    return made
+
+
+def _function(name: str, spans: Sequence[Span]) -> Span:
+    low, high = spans[0]
+    match name:
+        case "max":
+            return max(a for a, _ in spans), max(b for _, b in spans)
+        case "min":
+            return min(a for a, _ in spans), min(b for _, b in spans)
+        case "abs":
+            ends = sorted((abs(low), abs(high)))
+            return (Decimal(0) if low < 0 < high else ends[0]), ends[1]
+        case "exp":
+            return low.exp(), high.exp()
+        case "ln":
+            if high < 0:
+                raise UnreadableError("ln of a negative number")
+            return max(low, Decimal(0)).ln(), high.ln()
+        case "sqrt":
+            return max(low, Decimal(0)).sqrt(), high.sqrt()
+        case "tanh":
+            return _tanh(low), _tanh(high)
+        case "erf":
+            return _erf(low), _erf(high)
+        case "sin" | "cos":
+            middle, off = (low + high) / 2, (high - low) / 2
+            value = _sine(middle if name == "sin" else middle + _half_pi())
+            return value - off, value + off
+    raise UnreadableError(name)
+
+
+def _tanh(x: Decimal) -> Decimal:
+    if abs(x) > 100:
+        return Decimal(1).copy_sign(x)
+    grown = (2 * x).exp()
+    return (grown - 1) / (grown + 1)
+
+
+def _sine(x: Decimal) -> Decimal:
+    term, total, k = x, x, 1
+    while abs(term) > Decimal(10) ** -PRECISION:
+        term = -term * x * x / ((k + 1) * (k + 2))
+        total, k = total + term, k + 2
+    return total
+
+
+def _half_pi() -> Decimal:
+    # Newton's method on the sine's zero at π converges with the third power
+    x = Decimal("3.14159265358979")
+    for _ in range(3):
+        x += _sine(x)
+    return x / 2
+
+
+def _erf(x: Decimal) -> Decimal:
+    term, total, k = x, x, 0
+    while abs(term) > Decimal(10) ** -PRECISION:
+        k += 1
+        term = -term * x * x / k
+        total += term / (2 * k + 1)
+    return 2 * total / (2 * _half_pi()).sqrt()
+
+
+def _may_hold(a: Span, relation: str, b: Span) -> bool:
+    """Whether a relation holds for some numbers of the intervals."""
+    match relation:
+        case ">":
+            return a[1] > b[0]
+        case "≥":
+            return a[1] >= b[0]
+        case "<":
+            return a[0] < b[1]
+        case "≤":
+            return a[0] <= b[1]
+        case "=":
+            return a[0] <= b[1] and b[0] <= a[1]
+        case _:
+            return not a[0] == a[1] == b[0] == b[1]
+
+
+# lines
+
+
+@dataclass
+class Equation:
+    """name = form = form = value. Each form has the sign before it; `sign` stands before the value."""
+
+    name: str
+    forms: list[tuple[str, str]]
+    sign: str
+    value: str
+    line: int = 0
+    source: str = ""
+
+
+@dataclass
+class Read:
+    """A page read back: the kind of every line, and its equations."""
+
+    kinds: list[tuple[str, str]] = field(default_factory=list)
+    equations: list[Equation] = field(default_factory=list)
+    unjudged: list[str] = field(default_factory=list)
+    """Sums of which the page left out terms."""
+    given: set[Decimal] = field(default_factory=set)
+    """The numbers of the data block."""
+
+    def add(self, kind: str, *lines: str) -> None:
+        self.kinds.extend((kind, line) for line in lines)
+        if kind == "data":
+            self.given.update(abs(Decimal(n)) for line in lines for n in NUMBER.findall(line))
+
+    def equation(self, equation: Equation, *lines: str) -> None:
+        equation.line, equation.source = len(self.kinds), " / ".join(line.strip() for line in lines)
+        self.equations.append(equation)
+        self.add("equation", *lines)
+
+
+def _template(key: str) -> str:
+    text = ""
+    for literal, name, _, _ in Formatter().parse(WORDS[key]):
+        text += re.escape(literal) + (".+" if name is not None else "")
+    return text
+
+
+_SENTENCES = re.compile("|".join(f"(?:{pattern})" for pattern in (
+    _template("held_parameter"), _template("both_ways"), _template("ways_differ"), _template("large_quantity"),
+    _template("list_command"), f"(?:… )?{_template('rows_left_out')}", f"… {_template('terms_left_out')}: .+",
+    f".+: {_template('zero_products')}",
+)))  # fmt: skip
+_LAYERS = re.compile("|".join(_template(key) for key in ("layer_heading", "activation_heading", "layer_only")))
+_TABLE_WORDS = [WORDS[key] for key in ("unit", "weight", "parameter", "element", "contribution")]
+_TABLE = re.compile(rf" (?:{'|'.join(_TABLE_WORDS)})(?: +{WORDS['sample']})?  .*= \S.*")
+_SAMPLES = f" {WORDS['sample']}"
+_RUNNING = re.compile(rf" +k  {WORDS['product']} .*{WORDS['running_sum']}")
+_NAMED = re.compile(r" +(?!ln )[^\W\d][^ ]* += ")
+_TOTAL = re.compile(rf"\S*\b{WORDS['sum']}\b\S*")
+
+
+def read_text(lines: Sequence[str]) -> Read:
+    """A page as plain text: sections stand between blank lines."""
+    made = Read()
+    result = False
+    for number, section in enumerate(_sections(lines)):
+        head, *rest = section
+        if re.fullmatch(r"\S.* -{3,}", head) and not rest:
+            made.add("heading", head)
+            result = head.startswith(WORDS["heading_result"])
+        elif result:
+            made.add("result", *section)
+        elif head == WORDS["conventions"]:
+            made.add("heading", head)
+            made.add("sentence", *rest)
+        elif head in (WORDS["data_and_parameters"], WORDS["data"]):
+            made.add("heading", head)
+            made.add("data", *rest)
+        elif number == 0:
+            made.add("heading", *section)
+        elif not rest and _LAYERS.fullmatch(head):
+            made.add("heading", head)
+        else:
+            if head.startswith(" "):
+                raise UnreadableError(f"a block without a caption: {head!r}")
+            body = next((k for k, line in enumerate(section) if _opens(line)), len(section))
+            made.add("caption", *section[:body])
+            _Body(made).read(section[body:])
+    return made
+
+
+def _opens(line: str) -> bool:
+    """The working under a caption begins with a line that is indented by one."""
+    return bool(re.match(r" \S", line) or _RUNNING.match(line))
+
+
+def _sections(lines: Iterable[str]) -> Iterator[list[str]]:
+    section: list[str] = []
+    for line in [*lines, ""]:
+        if line:
+            section.append(line)
+        elif section:
+            yield section
+            section = []
+
+
+def read_markdown(lines: Sequence[str]) -> Read:
+    """A page as Markdown."""
+    made, kind, k = Read(), "", 0
+    body: _Body | None = None
+    sections = {WORDS["conventions"]: "sentence", WORDS["data_and_parameters"]: "data", WORDS["data"]: "data",
+                WORDS["heading_result"]: "result"}  # fmt: skip
+    while k < len(lines):
+        line = lines[k]
+        if line.startswith("#### "):
+            made.add("caption", line)
+            body, kind = _Body(made), ""
+        elif line.startswith("#"):
+            made.add("heading", line)
+            body, kind = None, sections.get(line.removeprefix("## "), kind if line.startswith("###") else "")
+        elif line.startswith("```"):
+            end = lines.index("```", k + 1)
+            if line == "```text" and body:
+                body.read(lines[k + 1 : end])
+            else:
+                made.add("caption", *lines[k + 1 : end])
+            k = end
+        elif line.startswith("|") and body:
+            end = next((n for n in range(k, len(lines)) if not lines[n].startswith("|")), len(lines))
+            made.add("caption", *lines[k : k + 2])
+            body.table()
+            for row in lines[k + 2 : end]:
+                cells = [_unescaped(cell) for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+                body.row("   ".join(filter(None, cells)), row)
+            k = end - 1
+        elif line and body:
+            if re.fullmatch(r"`[^`]+`(, `[^`]+`)*", line):
+                made.add("caption", line)
+            elif _SENTENCES.fullmatch(_unescaped(line)):
+                made.add("sentence", line)
+            else:
+                raise UnreadableError(f"no caption and no sentence: {line!r}")
+        elif line:
+            made.add(kind or "heading", line)
+        k += 1
+    return made
+
+
+def _unescaped(text: str) -> str:
+    text = text.strip()
+    if text.startswith("`"):
+        return text.strip("`").replace(r"\|", "|")
+    return re.sub(r"\\([\\`*_{}\[\]<>#|$~])", r"\1", text)
+
+
+class _Body:
+    """Reads the working of one block."""
+
+    def __init__(self, made: Read) -> None:
+        self.made = made
+        self.mode = ""
+        self.waiting: list[str] = []
+        self.addends: list[str] = []
+        self.total = ""
+        self.left_out = False
+
+    def read(self, lines: Sequence[str]) -> None:
+        k = 0
+        while k < len(lines):
+            line = lines[k]
+            taken = self._sentence(lines, k)
+            if taken:
+                self.made.add("sentence", *lines[k : k + taken])
+                self.left_out |= self.mode == "table"
+                k += taken
+                continue
+            if _TABLE.fullmatch(line):
+                self.made.add("caption", line)
+                self.table()
+            elif line == _SAMPLES:
+                self.made.add("caption", line)
+                self.mode = "samples"
+            elif line.startswith(f"{_SAMPLES}  ") and " = " in line:
+                self.made.add("caption", line)
+                self.mode = "columns"
+            elif _RUNNING.fullmatch(line):
+                self.made.add("caption", line)
+                self.mode = "running"
+            elif line.startswith(f" {WORDS['others']} "):
+                taken = _continued(lines, k)
+                self.made.add("data", *lines[k : k + taken])
+                k += taken
+                continue
+            elif self.mode == "running" and re.match(r" +\d+  \S", line):
+                self._running(line)
+            elif self.mode == "table" and (self.waiting or not self._chain_begins(line)):
+                self._table_line(line)
+            elif self.mode == "columns" and not re.match(r" (?:\d+ +)?\S* = ", line):
+                self._columns_line(line)
+            else:
+                taken = self._chain_length(lines, k)
+                self._chain(lines[k : k + taken])
+                k += taken
+                continue
+            k += 1
+        if self.waiting:
+            raise UnreadableError(f"no value: {self.waiting}")
+
+    def _sentence(self, lines: Sequence[str], k: int) -> int:
+        for taken in range(1, 5):
+            text = " ".join(line.strip() for line in lines[k : k + taken])
+            if _SENTENCES.fullmatch(text):
+                return taken
+        return 0
+
+    # name = form = form = value
+
+    def _chain_begins(self, line: str) -> bool:
+        rest = _VALUE.match(line)
+        text = rest[1] if rest else line
+        return bool(_SIGN.search(text)) and not _TOTAL.fullmatch(_SIGN.split(text.strip())[0])
+
+    def _chain_length(self, lines: Sequence[str], k: int) -> int:
+        taken = 1
+        while k + taken < len(lines):
+            line = lines[k + taken]
+            if re.match(r" {0,2}\S", line) or _TABLE.fullmatch(line):
+                break
+            if self.mode == "samples" and _NAMED.match(line) and _VALUE.match(lines[k + taken - 1]):
+                break
+            taken += 1
+        return taken
+
+    def _chain(self, lines: Sequence[str]) -> None:
+        if self.mode != "running":
+            self.mode = "samples" if self.mode == "samples" else ""
+        text = _joined(lines)
+        text = re.sub(r"^\d+ {3,}(?=\S)", "", text)
+        name, *parts = _SIGN.split(text)
+        pairs = list(zip(parts[::2], parts[1::2], strict=True))
+        pairs = _with_reasons(pairs)
+        if not pairs or not re.fullmatch(rf"{NUMBER.pattern}|NaN|-?Infinity", pairs[-1][1]):
+            raise UnreadableError(f"no value in {text!r}")
+        sign, value = pairs.pop()
+        self.made.equation(Equation(name.strip(), pairs, sign, value), *lines)
+
+    # tables
+
+    def table(self) -> None:
+        self.mode, self.addends, self.total, self.left_out = "table", [], "", False
+
+    def _table_line(self, line: str) -> None:
+        self.waiting.append(line)
+        if _VALUE.match(line):
+            lines, self.waiting = self.waiting, []
+            self.row(_joined(lines), *lines)
+
+    def row(self, text: str, *lines: str) -> None:
+        """A row of an equation table: label, operands, what they are called here, value."""
+        if not _VALUE.match(text):
+            if not _SENTENCES.fullmatch(text):
+                raise UnreadableError(f"a row without a value: {text!r}")
+            self.made.add("sentence", *lines)
+            self.left_out = True
+            return
+        found = _VALUE.match(text)
+        assert found
+        left, sign, value = found[1].strip(), found[2], found[3]
+        total, *name = _SIGN.split(left)
+        if _TOTAL.fullmatch(total):
+            self._total(total, name[-1] if name else total, sign, value, lines)
+            return
+        if self.total:
+            self.addends, self.total, self.left_out = [], "", False
+        label, form = _labelled(left)
+        forms = [("=", form)] if form else []
+        if form and not forms:
+            raise UnreadableError(text)
+        self.addends.append(value)
+        self.made.equation(Equation(label, forms, sign, value), *lines)
+
+    def _total(self, total: str, name: str, sign: str, value: str, lines: Sequence[str]) -> None:
+        if total == WORDS["sum"]:
+            form = " + ".join(f"({a})" if a.startswith("-") else a for a in self.addends)
+        else:
+            form = total.replace(WORDS["sum"], f"({self.total})" if self.total.startswith("-") else self.total)
+        left_out = self.left_out and total == WORDS["sum"]
+        self.total = value
+        if left_out:
+            self.made.unjudged.append(lines[-1])
+            self.made.add("equation", *lines)
+        else:
+            self.made.equation(Equation(name, [("=", form)], sign, value), *lines)
+
+    # columns: two lines a sample
+
+    def _columns_line(self, line: str) -> None:
+        self.waiting.append(line)
+        if not _VALUE.match(line):
+            return
+        lines, self.waiting = self.waiting, []
+        found = _VALUE.match(lines[-1])
+        assert found
+        rows = [line for line in lines if line.strip()]
+        rows[-1] = found[1]
+        forms: list[tuple[str, str]] = []
+        for row in filter(str.strip, rows):
+            text = row.strip()
+            mark, text = ("≈", text[1:]) if text.startswith("≈") else ("=", text)
+            text = re.sub(r"^\d+ {2,}(?=\S)", "", text.strip()) if not forms else text.strip()
+            forms.append((mark, re.sub(" +", " ", text)))
+        self.made.equation(Equation("", forms, found[2], found[3]), *lines)
+
+    # a long sum: k, product, its value, what has been added up
+
+    def _running(self, line: str) -> None:
+        found = re.fullmatch(rf" +(\d+)  (.+?) += +({NUMBER.pattern}) +({NUMBER.pattern})", line)
+        if not found:
+            raise UnreadableError(f"no row of a running sum: {line!r}")
+        self.made.equation(Equation(found[1], [("=", found[2])], "~", found[3]), line)
+
+
+def _continued(lines: Sequence[str], k: int) -> int:
+    taken = 1
+    while k + taken < len(lines) and lines[k + taken].startswith("   "):
+        taken += 1
+    return taken
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """Lines that were broken, as one."""
+    text = ""
+    for line in lines:
+        part = line.strip()
+        text += part if not text or part.startswith("·") else f" {part}"
+    return text
+
+
+def _with_reasons(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The `=` of a reason (`1 since 0 = 0`) belongs to its form."""
+    made: list[tuple[str, str]] = []
+    for sign, text in pairs:
+        if made and " since " in made[-1][1] and not re.search(" [<>≤≥≠=] ", made[-1][1].split(" since ")[1]):
+            made[-1] = (made[-1][0], f"{made[-1][1]} = {text}")
+        else:
+            made.append((sign, text))
+    return made
+
+
+def _labelled(text: str) -> tuple[str, str]:
+    """A row's label and its operands, without the names that stand after them."""
+    for candidate in (text, re.sub(r"  +\(.*\)$", "", text)):
+        words = candidate.split(" ")
+        for k in range(len(words)):
+            label, form = " ".join(words[:k]).strip(), " ".join(words[k:]).strip()
+            if not form or re.search(r"\d\.\d{3}|[·√]", label.split("[")[0]):
+                continue
+            try:
+                read_form(form)
+            except UnreadableError:
+                continue
+            return label, re.sub(" +", " ", form)
+    if re.fullmatch(rf"{_template('from')}", text):
+        return text, ""
+    raise UnreadableError(f"no operands in {text!r}")
+
+
+# judging
+
+
+@dataclass
+class Judge:
+    """Judges the equations of a page of `decimals` decimals; `problems` says what is untrue."""
+
+    decimals: int
+    problems: list[str] = field(default_factory=list)
+    judged: int = 0
+    bare: int = 0
+    """Lines that only repeat a number: `∂f/∂q = -4`, which stands on the page already."""
+
+    def page(self, read: Read) -> Judge:
+        seen = set(read.given) | {Decimal(0), Decimal(1)}
+        with localcontext(Context(prec=PRECISION)):
+            for equation in read.equations:
+                try:
+                    said = list(self._judge(equation, seen))
+                except (UnreadableError, ArithmeticError) as error:
+                    said = [f"cannot be worked out: {error!r}"]
+                self.problems += [f"line {equation.line + 1}: {text}: {equation.source}" for text in said]
+                if equation.value[-1] != "y" and equation.value != "NaN":
+                    seen.add(abs(Decimal(equation.value)))
+        return self
+
+    def _judge(self, equation: Equation, seen: set[Decimal]) -> Iterator[str]:
+        forms = list(equation.forms)
+        if forms and not _readable(forms[0][1]):
+            # symbols: what is put in for them stands in the form that follows
+            if len(forms) == 1 or not re.search(r"[^\W\d]", forms[0][1]):
+                yield "no form with numbers"
+            forms = forms[1:]
+            if forms and forms[0][0] != "=":
+                yield "numbers are put in with ="
+        if not forms:
+            self.bare += 1
+            if equation.sign != "=":
+                yield "a number that is repeated is not rounded again"
+            if abs(Decimal(equation.value)) not in seen:
+                yield "a number that nothing on the page leads to"
+            return
+        self.judged += 1
+        trees = [read_form(text) for _, text in forms]
+        for (sign, _), before, after in zip(forms[1:], trees, trees[1:], strict=False):
+            yield from self._middle(sign, before, after)
+        yield from self._value(equation.sign, trees[-1], equation.value)
+
+    def _value(self, sign: str, tree: Tree, value: str) -> Iterator[str]:
+        if value in ("NaN", "Infinity", "-Infinity"):
+            if sign != "≈":
+                yield "no number comes out exactly"
+            return
+        exact = _rounds_to(Arithmetic()(tree)[0], value)
+        if sign == "=" and not exact:
+            yield f"= {value}, but a calculator gives {Arithmetic()(tree)[0]:.15g}"
+        if sign == "≈" and exact:
+            yield f"≈ {value}, but the digits shown give it exactly"
+        if not exact and not self._within(tree, value):
+            low, high = Arithmetic(self.decimals)(tree)
+            yield f"{value} is outside {low:.15g} to {high:.15g}"
+
+    def _within(self, tree: Tree, value: str) -> bool:
+        """Whether a value lies in the interval that the operands' rounding spans."""
+        low, high = Arithmetic(self.decimals)(tree)
+        wanted = Decimal(value)
+        half = Decimal(5).scaleb(int(wanted.as_tuple().exponent) - 1)
+        return low - half <= wanted <= high + half
+
+    def _middle(self, sign: str, before: Tree, after: Tree) -> Iterator[str]:
+        """Each number worked out follows from the numbers that it replaces."""
+        replaced = list(_replaced(before, after))
+        if not replaced:
+            yield "a middle in which nothing is worked out"
+        exact = all(_rounds_to(Arithmetic()(old)[0], new) for old, new in replaced)
+        if sign == "=" and not exact:
+            yield "a middle that is not exact has ="
+        if sign == "≈" and exact:
+            yield "a middle that is exact has ≈"
+        for old, new in replaced:
+            if not self._within(old, new) and not _rounds_to(Arithmetic()(old)[0], new):
+                yield f"the middle's {new} does not follow"
+
+
+def _readable(text: str) -> bool:
+    try:
+        read_form(text)
+    except UnreadableError:
+        return False
+    return True
+
+
+def _rounds_to(exact: Decimal, value: str) -> bool:
+    wanted = Decimal(value)
+    if not exact.is_finite():
+        return False
+    unit = Decimal(1).scaleb(int(wanted.as_tuple().exponent))
+    return exact.quantize(unit, rounding=ROUND_HALF_UP, context=Context(prec=400)) == wanted
+
+
+def _replaced(before: Tree, after: Tree) -> Iterator[tuple[Tree, str]]:
+    """Where a form has an operation and the next has a number: both."""
+    sign, number = _number(after)
+    if number is not None:
+        if _number(before)[1] is None:
+            yield before, f"-{number}" if sign < 0 and Decimal(number) else number
+        elif _number(before) != (sign, number):
+            raise UnreadableError(f"{_number(before)} became {number}")
+        return
+    match before, after:
+        case ("sum", old), ("sum", new) if len(old) == len(new):
+            for (a, x), (b, y) in zip(old, new, strict=True):
+                yield from _replaced(x if a > 0 else ("minus", x), y if b > 0 else ("minus", y))
+        case ("product", old), ("product", new) if [o for o, _ in old] == [o for o, _ in new]:
+            for (_, x), (_, y) in zip(old, new, strict=True):
+                yield from _replaced(x, y)
+        case ("power", x, n), ("power", y, m) if n == m:
+            yield from _replaced(x, y)
+        case ("minus", x), ("minus", y):
+            yield from _replaced(x, y)
+        case ("function", f, old), ("function", g, new) if f == g and len(old) == len(new):
+            for x, y in zip(old, new, strict=True):
+                yield from _replaced(x, y)
+        case _:
+            raise UnreadableError("the middle has another form than the line before it")
+
+
+def _number(tree: Tree) -> tuple[int, str | None]:
+    sign = 1
+    while tree[0] == "minus":
+        sign, tree = -sign, tree[1]
+    return (sign, tree[1]) if tree[0] == "number" else (0, None)
