@@ -120,14 +120,17 @@ class _Assembler:
         if not inputs:
             builder.problem(("layers",), "there are no data to put in", "data: {inputs: [[...]]}")
             return None
-        previous = [self._data(table.name, table, table.name) for table in inputs][0]
+        previous, *_ = [self._data(table.name, table, table.name) for table in inputs]
         names = self._layer_names()
         for k, (layer, name) in enumerate(zip(self.network.layers, names, strict=True)):
             path = ("layers", k)
             source = builder.source(layer, path, previous)
             before = len(builder.problems)
             try:
-                builder.titles[name] = {**layer.title(builder, name), "inputs": source.shape[0 if builder.columns else -1]}
+                builder.titles[name] = {
+                    **layer.title(builder, name),
+                    "inputs": source.shape[0 if builder.columns else -1],
+                }
                 previous = layer.build(builder, name, path, source)
             except ValueError as error:
                 builder.problem(path, str(error))
@@ -240,8 +243,10 @@ class _Assembler:
         self.graph.carry.update(updates)
 
     def _wanted_inputs(self) -> list[Node]:
-        few = [node for node in self.inputs if node.size <= LARGEST_SHOWN_INPUT_GRADIENT or f"grad.{node.id}" in self.extra]
-        return few
+        """The data whose gradient is computed: those that are not too large, or asked for."""
+        return [
+            node for node in self.inputs if node.size <= LARGEST_SHOWN_INPUT_GRADIENT or f"grad.{node.id}" in self.extra
+        ]
 
     def _upstream(self) -> dict[Node, Term]:
         """Gradients that arrive from outside the network."""
@@ -261,7 +266,9 @@ class _Assembler:
                 continue
             if shape_of(value) != node.shape and shape_of(value) != node.shape[1:]:
                 self.builder.problem(
-                    path, f"the shape is {list(shape_of(value))}", f"the shape {list(node.shape)} of {node.id}, or one number"
+                    path,
+                    f"the shape is {list(shape_of(value))}",
+                    f"the shape {list(node.shape)} of {node.id}, or one number",
                 )
                 continue
             repeat = node.size // max(1, len(_flat(value)))
@@ -281,11 +288,11 @@ class _Assembler:
             witness = f"check.{z.delta.id if z.delta else f'grad.{z.id}'}"
             factor, base = split(gradients[terms])
 
-            def emit(op: Op, *inputs: Node, inline: bool = True, owner: Node = y) -> Node:
+            def emit(op: Op, *inputs: Node, inline: bool = True, owner: Node = y, block: str = witness) -> Node:
                 id = f"~{len(self.graph.nodes)}" if inline else f"local.{owner.id}"
                 return self.graph.add(
                     id, op, *inputs, phase="check", symbol=Applied(f"{owner.op.symbol()}'", owner.inputs[0]),
-                    axes=owner.axes, inline=inline, block=witness, layer=owner.layer,
+                    axes=owner.axes, inline=inline, block=block, layer=owner.layer,
                 )  # fmt: skip
 
             term = terms.op.vjp(emit, terms, 1, base, lambda node: node)

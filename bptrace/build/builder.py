@@ -119,7 +119,15 @@ class Builder:
         array = sign if part != "threshold" else "θ"
         word = {"weights": "weights", "bias": "bias", "threshold": "bias"}.get(part, "parameter")
         node = self.graph.leaf(
-            id, shape, values, phase="parameter", symbol=Own(array, element), axes=axes, names=names, layer=name, word=word
+            id,
+            shape,
+            values,
+            phase="parameter",
+            symbol=Own(array, element),
+            axes=axes,
+            names=names,
+            layer=name,
+            word=word,
         )
         self.graph.name_elements(node)
         self.parameters.setdefault(name, {})[part] = node
@@ -136,15 +144,15 @@ class Builder:
         node = found.get(part) or found.get("threshold" if part == "bias" else part)
         if node is None:
             known = tuple(self.parameters)
-            self.problem((*path, "share"), f"no {part} in a layer '{layer.share}' above", known=known, got=layer.share or "")
+            self.problem(
+                (*path, "share"), f"no {part} in a layer '{layer.share}' above", known=known, got=layer.share or ""
+            )
             return self.graph.leaf(f"{path}.{part}", shape, [0.0], phase="parameter", symbol=Own("?"))
         if node.shape != shape:
             self.problem((*path, "share"), f"{node.id} has the shape {list(node.shape)}", f"{list(shape)}")
         return node
 
-    def activate(
-        self, layer: LayerSpec, name: str, z: Node, names: LayerNames, unit_names: tuple[str, ...]
-    ) -> Node:
+    def activate(self, layer: LayerSpec, name: str, z: Node, names: LayerNames, unit_names: tuple[str, ...]) -> Node:
         """The layer's activation node, or its pre-activation where it has none."""
         function = layer.activation if layer.activation is not None else getattr(layer, "function", None)
         if function is None or (isinstance(function, Identity) and z.layer == name):

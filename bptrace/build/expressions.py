@@ -91,7 +91,7 @@ class _Expressions:
         match tree:
             case Name(id):
                 return self.builder.outputs[id]
-            case Literal(value, text):
+            case Literal(_, text):
                 return self.constant(Fraction(text), text)
             case Unary(_, operand):
                 inner = self.node(operand)
@@ -109,7 +109,12 @@ class _Expressions:
     def constant(self, value: Fraction, text: str) -> Node:
         count = len(self.graph.nodes)
         return self.graph.add(
-            f"{self.name}~{count}", Fill(value, (), text), phase="forward", symbol=Own(text), inline=True, block=self.name
+            f"{self.name}~{count}",
+            Fill(value, (), text),
+            phase="forward",
+            symbol=Own(text),
+            inline=True,
+            block=self.name,
         )
 
     def broadcast(self, nodes: list[Node], column: int) -> list[Node]:
@@ -133,7 +138,12 @@ class _Expressions:
         return self.add(Expand(shape, places), node, last=False, column=column)
 
     def matrix_product(self, left: Node, right: Node, last: bool, column: int) -> Node:
-        labels = {(1, 1): ("k", "k", ""), (2, 1): ("ik", "k", "i"), (1, 2): ("k", "kj", "j"), (2, 2): ("ik", "kj", "ij")}
+        labels = {
+            (1, 1): ("k", "k", ""),
+            (2, 1): ("ik", "k", "i"),
+            (1, 2): ("k", "kj", "j"),
+            (2, 2): ("ik", "kj", "ij"),
+        }
         ranks = (len(left.shape), len(right.shape))
         if ranks not in labels:
             raise _MisfitError(f"@ joins vectors and matrices, not shapes {left.shape} and {right.shape}", column)

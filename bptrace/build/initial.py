@@ -39,7 +39,7 @@ class Drawer:
 
         seed = given.numpy_legacy or 0
         # one stream a seed for the whole network, as in a script that seeds once
-        stream = self._legacy.setdefault(seed, np.random.RandomState(seed))  # noqa: NPY002
+        stream = self._legacy.setdefault(seed, np.random.RandomState(seed))
         assert isinstance(stream, np.random.RandomState)
         low, high, mean, std = _bounds(given, fan)
         if "normal" in given.type:

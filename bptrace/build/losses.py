@@ -59,7 +59,9 @@ class Losses:
         if len(specs) == 1:
             loss = self._one(specs[0], "loss", whole, output, ("loss",))
         else:
-            parts = [self._one(spec, f"loss.{k}", f"loss.{k}", output, ("loss", k - 1)) for k, spec in enumerate(specs, 1)]
+            parts = [
+                self._one(spec, f"loss.{k}", f"loss.{k}", output, ("loss", k - 1)) for k, spec in enumerate(specs, 1)
+            ]
             loss = self.graph.add(whole, Add(), *parts, phase="loss", symbol=Own("E"), block="loss", quiet=True)
         if penalised:
             loss = self._with_penalty(loss, penalised)
@@ -95,13 +97,22 @@ class Losses:
         if not batched:
             op = Add()
         if spec.weight == 1:
-            return self.graph.add(whole, op, value, phase="loss", symbol=symbol, block="loss", quiet=True, word=spec.type)
+            return self.graph.add(
+                whole, op, value, phase="loss", symbol=symbol, block="loss", quiet=True, word=spec.type
+            )
         inner = self.graph.add(
             f"{prefix}.unweighted", op, value, phase="loss", symbol=symbol, block="loss", quiet=True, inline=True
         )
         factor = Fraction(repr(spec.weight))
         return self.graph.add(
-            whole, Scale(factor, repr(spec.weight)), inner, phase="loss", symbol=symbol, block="loss", quiet=True, word=spec.type
+            whole,
+            Scale(factor, repr(spec.weight)),
+            inner,
+            phase="loss",
+            symbol=symbol,
+            block="loss",
+            quiet=True,
+            word=spec.type,
         )
 
     def _terms(
@@ -142,7 +153,9 @@ class Losses:
                 builder.problem((*path, "targets"), f"no targets '{name}'", known=tuple(targets), got=name)
             else:
                 builder.problem(path, f"{spec.type} needs targets", "data: {targets: [[...], ...]}")
-            return builder.graph.leaf(f"~t{len(builder.graph.nodes)}", output.shape, None, phase="data", symbol=Own("t"))
+            return builder.graph.leaf(
+                f"~t{len(builder.graph.nodes)}", output.shape, None, phase="data", symbol=Own("t")
+            )
         width = tuple(extent for i, extent in enumerate(output.shape) if i != sample)
         if table.shape != width:
             if not table.shape and spec.type in CLASSES and len(width) == 1:
@@ -159,7 +172,6 @@ class Losses:
             return builder.graph.by_id[name]
         from bptrace.build.names import common_prefix
 
-        units = builder.unit_names.get(output.layer, ())
         node = builder.graph.leaf(
             name, output.shape, None, phase="data", symbol=Own(common_prefix(table.names, name) if table.names else name),
             axes=output.axes, names=table.names,
@@ -183,7 +195,9 @@ class Losses:
     def _penalised(self) -> list[tuple[Node, Penalty]]:
         """Every penalised parameter; the top's and a layer's penalties add up."""
         found: list[tuple[Node, Penalty]] = []
-        own = {name: layer.penalty for name, layer in zip(self.builder.titles, self.builder.network.layers, strict=False)}
+        own = {
+            name: layer.penalty for name, layer in zip(self.builder.titles, self.builder.network.layers, strict=False)
+        }
         for node in [*self.builder.trainable, *self.builder.held]:
             for penalty in (self.builder.network.penalty, own.get(node.layer)):
                 if penalty is not None and (penalty.l1 or penalty.l2) and (node.word != "bias" or penalty.bias):
@@ -197,9 +211,15 @@ class Losses:
             op = PenaltySum(_coefficient(penalty, penalty.l2, self.builder.samples), _l1(penalty, self.builder.samples))
             parts.append(
                 self.graph.add(
-                    f"loss.penalty.{node.id}{again}", op, node,
-                    phase="loss", symbol=Own(f"R_{node.id}"), block="loss", quiet=True, word="penalty",
-                )  # fmt: skip
+                    f"loss.penalty.{node.id}{again}",
+                    op,
+                    node,
+                    phase="loss",
+                    symbol=Own(f"R_{node.id}"),
+                    block="loss",
+                    quiet=True,
+                    word="penalty",
+                )
             )
         total = self.graph.add(
             "loss.penalty", Add(), *parts, phase="loss", symbol=Own("R"), block="loss", quiet=True, word="penalty"

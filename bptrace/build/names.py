@@ -31,7 +31,7 @@ class LayerNames:
         if isinstance(given, str):
             return (given,) * size
         names = tuple(_leaves(given))
-        if _shape(given) != shape and len(names) != size or len(names) != size:
+        if (_shape(given) != shape and len(names) != size) or len(names) != size:
             self.complain(part, f"{len(names)} names for {size} elements", f"names in the shape {list(shape)}")
             return ()
         return names

@@ -12,14 +12,14 @@ import typer
 
 from bptrace.errors import UsageError
 
-Net = Annotated[str, typer.Argument(help="A YAML file, - for standard input, or a bundled network's name.", show_default=False)]
+Net = Annotated[
+    str, typer.Argument(help="A YAML file, - for standard input, or a bundled network's name.", show_default=False)
+]
 Iterations = Annotated[int | None, typer.Option("--iterations", "-n", help="Run this many instead of the YAML's.")]
 Show = Annotated[str | None, typer.Option("--show", help="Iterations to print: 1,2,last or all.")]
 Only = Annotated[str, typer.Option("--only", help="Only this quantity: an id, a name, or a pattern such as 'grad.*'.")]
 Phase = Annotated[str, typer.Option("--phase", help="Only forward, loss, backward, update or tangent.")]
-Digits = Annotated[
-    str, typer.Option("--digits", envvar="BPTRACE_DIGITS", help="Decimals of computed numbers, or all.")
-]
+Digits = Annotated[str, typer.Option("--digits", envvar="BPTRACE_DIGITS", help="Decimals of computed numbers, or all.")]
 Exact = Annotated[bool, typer.Option("--exact", help="Compute with fractions.")]
 MaxRows = Annotated[str, typer.Option("--max-rows", help="Rows of a table before the middle is left out, or all.")]
 MaxTerms = Annotated[str, typer.Option("--max-terms", help="Terms of a sum before the middle is left out, or all.")]
@@ -27,7 +27,9 @@ Lang = Annotated[str | None, typer.Option("--lang", envvar="BPTRACE_LANG", help=
 Width = Annotated[int | None, typer.Option("--width", envvar="BPTRACE_WIDTH", help="Columns of the page.")]
 Color = Annotated[str, typer.Option("--color", help="auto, always or never.")]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Write to this file; - is standard output.")]
-Format = Annotated[str | None, typer.Option("--format", help="text, markdown, json or csv; default: by the file's suffix.")]
+Format = Annotated[
+    str | None, typer.Option("--format", help="text, markdown, json or csv; default: by the file's suffix.")
+]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a value: layers.h.units=3.")]
 Save = Annotated[str | None, typer.Option("--save", help="Write the parameters after the run to this checkpoint.")]
 From = Annotated[str | None, typer.Option("--from", help="Start from the parameters of this checkpoint.")]
@@ -125,7 +127,7 @@ def shown(text: str | None, count: int, default: str) -> list[int]:
             found.update(range(int(first), int(last or first) + 1))
         else:
             raise UsageError(f"--show {text}: iterations such as 1,2,last or 3-5 or all")
-    wrong = [k for k in found if not 1 <= k]
+    wrong = [k for k in found if not k >= 1]
     if wrong:
         raise UsageError(f"--show {text}: iterations count from 1")
     return sorted(k for k in found if k <= count)

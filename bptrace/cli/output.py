@@ -38,9 +38,7 @@ def write(chunks: Iterable[str], destination: str | None, *, inputs: Iterable[st
     Raises `UsageError` where the file is one of the inputs or a folder.
     """
     if destination in (None, "-"):
-        for block in _blocks(chunks):
-            sys.stdout.write(block)
-        sys.stdout.flush()
+        _print(chunks)
         return
     assert destination is not None
     path = Path(destination)
@@ -59,6 +57,24 @@ def write(chunks: Iterable[str], destination: str | None, *, inputs: Iterable[st
         raise
     except OSError as error:
         raise RunError(f"-o {destination}: {error.strerror or error}") from None
+
+
+def _print(chunks: Iterable[str]) -> None:
+    """Write to standard output. A full disk is no bug, so it is reported; a closed pipe passes through."""
+    for block in _blocks(chunks):
+        try:
+            sys.stdout.write(block)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            abandon_stdout()
+            raise RunError(f"standard output: {error.strerror or error}") from None
+
+
+def abandon_stdout() -> None:
+    """Nothing more can be said there, and Python must not try again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _replace(path: Path, chunks: Iterable[str]) -> None:

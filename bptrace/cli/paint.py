@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-TONES = {"forward": "cyan", "loss": "yellow", "backward": "magenta", "update": "green", "tangent": "blue", "title": "bold"}
+TONES = {
+    "forward": "cyan",
+    "loss": "yellow",
+    "backward": "magenta",
+    "update": "green",
+    "tangent": "blue",
+    "title": "bold",
+}
 
 
 def painter() -> Callable[[str, str], str]:

@@ -42,29 +42,38 @@ def load(net: str, sets: tuple[str, ...] = ()) -> Network:
 
 def run(request: Request) -> tuple[Trace, list[int]]:
     """Run the network; returns the trace and the iterations to show."""
+    if request.iterations is not None and request.iterations < 1:
+        raise UsageError(f"--iterations {request.iterations}: at least 1")
     network = load(request.net, request.sets)
     planned = network.planned(request.iterations)
     wanted = shown(request.show, planned, request.default_show)
+    if not wanted:
+        raise UsageError(f"--show {request.show}: the run has {planned:,} iteration{'s' if planned > 1 else ''}")
     trace = network.run(request.iterations, show=wanted, exact=request.exact)
     if request.save is not None:
         from bptrace.engine.checkpoint import checkpoint_text
 
         output.write([checkpoint_text(trace)], request.save, inputs=[request.net])
     iterations = [k for k in shown(request.show, trace.count, request.default_show) if k in trace.recorded]
-    return trace, iterations
+    return trace, iterations or trace.recorded[-1:]  # a run that ended early shows its end
 
 
 def format_of(destination: str | None, given: str | None, default: str) -> str:
-    """The format: as given, else by the file's suffix."""
+    """The format: as given, else by the file's suffix; a pipe or a device has none."""
     if given is not None:
         if given not in FORMATS:
             near = nearest(given, FORMATS)
-            raise UsageError(f"--format {given}: one of {', '.join(FORMATS)}" + (f"; did you mean {near}?" if near else ""))
+            raise UsageError(
+                f"--format {given}: one of {', '.join(FORMATS)}" + (f"; did you mean {near}?" if near else "")
+            )
         return given
     if destination in (None, "-"):
         return default
     assert destination is not None
-    suffix = Path(destination).suffix.lower()
+    path = Path(destination)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return default
+    suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise UsageError(f"-o {destination}: no format for '{suffix or 'no suffix'}'; use {known}, or --format")

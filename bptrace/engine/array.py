@@ -77,16 +77,12 @@ class ArrayEngine:
     def state(self, numbers: Sequence[float]) -> None:
         self._arena[: self.layout.state_size] = numbers
 
-    def run(
-        self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]
-    ) -> None:
+    def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None:
         """Run an iteration a batch; rows go to `chunk` from its number `start` on, or nowhere (None)."""
         arena, calls, updates, size = self._arena, self._calls, self._updates, self.layout.size
         arena = arena[:size]
         rows = (
-            None
-            if chunk is None
-            else self.np.frombuffer(chunk)[start : start + len(batches) * size].reshape(-1, size)
+            None if chunk is None else self.np.frombuffer(chunk)[start : start + len(batches) * size].reshape(-1, size)
         )
         copy = self.np.copyto
         loss = None if self._loss < 0 else partial(arena.item, self._loss)
@@ -122,9 +118,7 @@ class ArrayEngine:
                 self._arrays[node] = self.np.zeros(node.shape)
                 rows = self.np.array(table.rows, dtype=float).reshape(len(table.rows), -1)
                 leaf = self._arrays[node]
-                leaf = (
-                    leaf.reshape(-1, leaf.shape[-1]).T if table.columns else leaf.reshape(leaf.shape[0], -1)
-                )
+                leaf = leaf.reshape(-1, leaf.shape[-1]).T if table.columns else leaf.reshape(leaf.shape[0], -1)
                 self._tables.append((rows, leaf))
             elif values is not None:
                 self._arrays[node] = self.np.array(values, dtype=float).reshape(node.shape)
@@ -184,11 +178,7 @@ class ArrayEngine:
                 moved.append(partial(copy, self._arrays[leaf], source))
         waiting = [leaf for leaf in leaves if carry[leaf] in late]
         merged = self._merged(waiting)
-        groups = (
-            [merged]
-            if merged
-            else [(carry[x].op, self._operands(carry[x]), self._arrays[x]) for x in waiting]
-        )
+        groups = [merged] if merged else [(carry[x].op, self._operands(carry[x]), self._arrays[x]) for x in waiting]
         for k, (op, operands, leaf_array) in enumerate(groups):
             others = [operand for j, group in enumerate(groups) if j != k for operand in group[1]]
             alone = not any(self.np.may_share_memory(leaf_array, other) for other in others)

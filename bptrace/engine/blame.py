@@ -7,7 +7,6 @@ from math import isfinite, isnan
 
 from bptrace.engine.values import Values, index_at
 from bptrace.errors import RunError
-from bptrace.formula.expr import Ref
 from bptrace.formula.text import symbols
 from bptrace.graph.node import Node
 from bptrace.graph.op import formula_of
@@ -38,11 +37,7 @@ def _message(values: Values, node: Node, k: int, value: float, iteration: int) -
 
 
 def _formula(values: Values, node: Node, index: Sequence[int]) -> str:
-    def number(ref: Ref) -> str:
-        text = f"{float(values.number(ref)):.9g}"
-        return f"({text})" if "e" in text and not text.startswith("-") else text
-
-    text = symbols(formula_of(node, tuple(index)), number)
+    text = symbols(formula_of(node, tuple(index)), lambda ref: f"{float(values.number(ref)):.9g}")
     return text if len(text) <= LONGEST_FORMULA else text[: LONGEST_FORMULA - 2] + " …"
 
 

@@ -61,9 +61,7 @@ def _read(file: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _differences(
-    shapes: dict[str, Any], state: dict[str, Any], wanted: dict[str, list[int]]
-) -> Iterator[str]:
+def _differences(shapes: dict[str, Any], state: dict[str, Any], wanted: dict[str, list[int]]) -> Iterator[str]:
     for id in wanted:
         if id not in shapes or id not in state:
             yield f"it has no {id}"

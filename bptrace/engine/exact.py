@@ -65,9 +65,7 @@ class FormulaEngine:
         loss = graph.loss
         self._loss = layout.offsets[loss] if loss is not None and loss in layout.offsets else None
 
-    def run(
-        self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]
-    ) -> None:
+    def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None:
         """Run an iteration a batch; rows go to `chunk` from its number `start` on, or nowhere (None)."""
         for batch in batches:
             self.done += 1

@@ -44,9 +44,7 @@ class Layout:
         self.state_size = self.size
         targets = {graph.carry[leaf] for leaf in leaves}
         computed = [
-            node
-            for node in self.nodes
-            if not (node.inline or isinstance(node.op, Leaf)) and node not in targets
+            node for node in self.nodes if not (node.inline or isinstance(node.op, Leaf)) and node not in targets
         ]
         gradients = [node for node in update_operands(graph, leaves) if node in set(computed)]
         for node in gradients + [node for node in computed if node.phase != "check"]:

@@ -39,9 +39,7 @@ class Engine(Protocol):
     layout: Layout
     state: Sequence[Any]
 
-    def run(
-        self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]
-    ) -> None: ...
+    def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None: ...
 
 
 class Recorder:
@@ -93,11 +91,7 @@ class Recorder:
 
     @property
     def iterations(self) -> list[int]:
-        return [
-            first + k
-            for first, (_, _, held) in zip(self._firsts, self._pieces, strict=True)
-            for k in range(held)
-        ]
+        return [first + k for first, (_, _, held) in zip(self._firsts, self._pieces, strict=True) for k in range(held)]
 
 
 class Run:
@@ -121,9 +115,7 @@ class Run:
         planned = iterations if iterations is not None else training.iterations
         self.planned = planned if planned is not None else (training.epochs or 1) * self.schedule.an_epoch
         self.stop = training.stop
-        self.stopping = any(
-            x is not None for x in (self.stop.loss_below, self.stop.gradient_below, self.stop.patience)
-        )
+        self.stopping = any(x is not None for x in (self.stop.loss_below, self.stop.gradient_below, self.stop.patience))
         self.numbers = self._numbers(spec, exact)
         self.layout = cache(lambda size: Layout(self.at(size)))
         self.losses: list[float | None] = []
@@ -148,9 +140,7 @@ class Run:
     def _numbers(self, spec: NetworkSpec, exact: bool) -> Numbers:
         rounding = spec.conventions.rounding
         if exact and rounding != "none":
-            raise UsageError(
-                "--exact computes with fractions, conventions.rounding with decimals; leave out one"
-            )
+            raise UsageError("--exact computes with fractions, conventions.rounding with decimals; leave out one")
         if exact:
             return exact_numbers()
         return FLOATS if rounding == "none" else paper_numbers(rounding)
@@ -255,11 +245,7 @@ class Run:
         if not kept:
             return False, min(wanted, BLOCK, self._kept[k] - here if k < len(self._kept) else wanted)
         together = 1
-        while (
-            together < wanted
-            and k + together < len(self._kept)
-            and self._kept[k + together] == here + together
-        ):
+        while together < wanted and k + together < len(self._kept) and self._kept[k + together] == here + together:
             together += 1
         return True, together
 

@@ -32,8 +32,8 @@ MOST_TERMS = 3_000
 
 def fits(assembly: Assembly) -> bool:
     """Whether a graph is hand-sized, as far as can be told without writing its code."""
-    products = assembly.samples * math.fsum(node.size for node in assembly.trainable)
-    return products <= MOST_PRODUCTS and math.fsum(node.size for node in assembly.graph.nodes) <= MOST_STORED
+    products = assembly.samples * sum(node.size for node in assembly.trainable)
+    return products <= MOST_PRODUCTS and sum(node.size for node in assembly.graph.nodes) <= MOST_STORED
 
 
 class ScalarEngine:
@@ -66,9 +66,7 @@ class ScalarEngine:
         self._loaded: dict[int, tuple[float, ...]] = {}
         self._compiled: dict[bool, Any] = {}
 
-    def run(
-        self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]
-    ) -> None:
+    def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None:
         """Run an iteration a batch; rows go to `chunk` from its number `start` on, or nowhere (None)."""
         recorded = chunk is not None
         step = self._compile(recorded)

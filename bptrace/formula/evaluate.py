@@ -251,9 +251,7 @@ _RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def evaluate(
-    expr: Expr, lookup: Lookup, arithmetic: Arithmetic, worked: Callable[[Worked], Any] | None = None
-) -> Any:
+def evaluate(expr: Expr, lookup: Lookup, arithmetic: Arithmetic, worked: Callable[[Worked], Any] | None = None) -> Any:
     """The value of `expr` with the elements that `lookup` gives, from left to right.
 
     An operation that the page has worked out is worked out here too, unless `worked` gives the

@@ -150,15 +150,15 @@ class Terms(Sequence[Expr]):
     which is what stands behind a `Σ`.
     """
 
-    __slots__ = ("at", "count", "letter")
+    __slots__ = ("at", "extent", "letter")
 
-    def __init__(self, count: int, at: Callable[[Any], Expr], letter: str = "k") -> None:
-        self.count = count
+    def __init__(self, extent: int, at: Callable[[Any], Expr], letter: str = "k") -> None:
+        self.extent = extent
         self.at = at
         self.letter = letter
 
     def __len__(self) -> int:
-        return self.count
+        return self.extent
 
     @overload
     def __getitem__(self, key: int) -> Expr: ...
@@ -166,13 +166,13 @@ class Terms(Sequence[Expr]):
     def __getitem__(self, key: slice) -> Sequence[Expr]: ...
     def __getitem__(self, key: int | slice) -> Expr | Sequence[Expr]:
         if isinstance(key, slice):
-            return [self.at(k) for k in range(*key.indices(self.count))]
-        if not -self.count <= key < self.count:
+            return [self.at(k) for k in range(*key.indices(self.extent))]
+        if not -self.extent <= key < self.extent:
             raise IndexError(key)
-        return self.at(key % self.count)
+        return self.at(key % self.extent)
 
     def __iter__(self) -> Iterator[Expr]:
-        return (self.at(k) for k in range(self.count))
+        return (self.at(k) for k in range(self.extent))
 
 
 def number(value: float | Fraction) -> Number:

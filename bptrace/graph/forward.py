@@ -51,7 +51,11 @@ def add_tangents(graph: Graph, forward: list[Node], varied: Node, place: Index, 
     """
     seed_op: Op = OneHot(varied.shape, place) if varied.shape else Fill()
     seed = graph.add(
-        f"tangent.{label}.{varied.id}", seed_op, phase="tangent", symbol=Derivative(varied, varied), axes=varied.axes,
+        f"tangent.{label}.{varied.id}",
+        seed_op,
+        phase="tangent",
+        symbol=Derivative(varied, varied),
+        axes=varied.axes,
         block=f"tangent.{label}",
     )
     tangents = {varied: seed}

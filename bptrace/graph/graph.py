@@ -40,7 +40,9 @@ class Graph:
     ) -> Node:
         """Append a node; its shape is worked out from the operands (ValueError if they do not fit)."""
         shape = op.shape(*(node.shape for node in inputs))
-        return self.append(Node(id, op, inputs, shape, phase, symbol=symbol, axes=tuple(axes), names=tuple(names), **rest))
+        return self.append(
+            Node(id, op, inputs, shape, phase, symbol=symbol, axes=tuple(axes), names=tuple(names), **rest)
+        )
 
     def leaf(
         self,

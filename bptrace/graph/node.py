@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from bptrace.graph.op import Op
 
 Shape = tuple[int, ...]
-Phase = Literal[
-    "data", "setting", "parameter", "forward", "loss", "backward", "update", "tangent", "rule", "check"
-]
+Phase = Literal["data", "setting", "parameter", "forward", "loss", "backward", "update", "tangent", "rule", "check"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,10 @@ class Op:
     """Whether each element is computed from the same places of the operands (and from numbers), so
     that several such nodes whose arrays lie side by side can be computed as one."""
 
+    def counts(self) -> bool:
+        """Whether every result is a whole number by the formula (0 or 1 of a branch)."""
+        return False
+
     def shape(self, *shapes: Shape) -> Shape:
         """The shape of the result; raises ValueError with a sentence where operands do not fit."""
         raise NotImplementedError

@@ -148,14 +148,16 @@ class Reverse:
         def emit(op: Op, *inputs: Node, inline: bool = True) -> Node:
             if inline:
                 return self._inner(op, inputs, node)
-            id, made = local_derivative(self.graph, f"local.{node.id}/{operand.id}" if several else f"local.{node.id}", op, inputs)
+            plain = f"local.{node.id}/{operand.id}" if several else f"local.{node.id}"
+            id, made = local_derivative(self.graph, plain, op, inputs)
             if made is not None:
                 return made
             sign = node.op.symbol()
             symbol = Applied(f"{sign}'", operand) if sign else Derivative(node, operand)
+            alike = op.shape(*(i.shape for i in inputs)) == operand.shape
             return self.graph.add(
                 id, op, *inputs,
-                phase=self.phase, symbol=symbol, axes=operand.axes if op.shape(*(i.shape for i in inputs)) == operand.shape else (),
+                phase=self.phase, symbol=symbol, axes=operand.axes if alike else (),
                 names=(), layer=node.layer, block=self._block(operand), word="local_derivative",
             )  # fmt: skip
 
@@ -200,10 +202,18 @@ class Reverse:
             op, inputs = self._adopted(op, inputs)
             parts.append(
                 self.graph.add(
-                    f"grad.{node.id}/{label}", op, *inputs,
-                    phase=self.phase, symbol=Derivative(self.top, node, label), axes=node.axes, names=(),
-                    layer=node.layer, block=f"grad.{node.id}", word="contribution", inline=node.quiet,
-                )  # fmt: skip
+                    f"grad.{node.id}/{label}",
+                    op,
+                    *inputs,
+                    phase=self.phase,
+                    symbol=Derivative(self.top, node, label),
+                    axes=node.axes,
+                    names=(),
+                    layer=node.layer,
+                    block=f"grad.{node.id}",
+                    word="contribution",
+                    inline=node.quiet,
+                )
             )
         return parts
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
+from pydantic import Field
+
 from bptrace.layers.functions import Activation
 from bptrace.spec.base import Check, Name, Strict, checked_name, describe, refuse
 from bptrace.spec.models import Initializer, Penalty
@@ -41,7 +43,9 @@ def _trainable(value: object) -> Any:
 Names: TypeAlias = Annotated[dict[str, Any], Check(_names, {"type": "object"})]
 Trainable: TypeAlias = Annotated[
     bool | dict[str, bool],
-    Check(_trainable, {"anyOf": [{"type": "boolean"}, {"type": "object", "additionalProperties": {"type": "boolean"}}]}),
+    Check(
+        _trainable, {"anyOf": [{"type": "boolean"}, {"type": "object", "additionalProperties": {"type": "boolean"}}]}
+    ),
 ]
 
 
@@ -52,7 +56,7 @@ class LayerSpec(Strict):
     name: Name | None = None
     input: str | list[str] | None = None
     activation: Activation | None = None
-    names: Names = {}
+    names: Names = Field(default_factory=dict)
     trainable: Trainable = True
     initializer: Initializer | None = None
     share: Name | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from bptrace.graph.node import DeltaName, Node, Own
+from bptrace.graph.node import DeltaName, Node, Own, Shape
 from bptrace.layers.base import LayerSpec, Path
 from bptrace.ops.contract import Contract
 from bptrace.spec.base import Array, Count
@@ -35,13 +35,15 @@ class Dense(LayerSpec):
         names = builder.names(self, path, ("units", "weights", "bias", "threshold", "z", "a"))
         unit_names = names.flat("units", (units,))
         flipped = builder.convention("weight_layout", self) == "in_out"
-        shape, axes = ((inputs, units), ("input", "unit")) if flipped else ((units, inputs), ("unit", "input"))
-        weights = builder.parameter(self, name, "weights", "W", shape, axes, path, fan=(inputs, units))
+        fan = (inputs, units)
+        shape: Shape = (inputs, units) if flipped else (units, inputs)
+        axes: tuple[str, ...] = ("input", "unit") if flipped else ("unit", "input")
+        weights = builder.parameter(self, name, "weights", "W", shape, axes, path, fan=fan)
         operands = [source, weights]
         if self.threshold is not None or self.bias is not False:
             part = "threshold" if self.threshold is not None else "bias"
             shape, axes = ((), ()) if self.shared_bias else ((units,), ("unit",))
-            operands.append(builder.parameter(self, name, part, "b", shape, axes, path, fan=(inputs, units)))
+            operands.append(builder.parameter(self, name, part, "b", shape, axes, path, fan=fan))
         batch = "nt"[: len(source.shape) - 1]
         op = Contract(
             left=f"k{batch}" if builder.columns else f"{batch}k",
@@ -65,6 +67,3 @@ class Dense(LayerSpec):
 
     def title(self, builder: Builder, name: str) -> dict[str, Any]:
         return {"type": "dense", "units": self.units}
-
-
-

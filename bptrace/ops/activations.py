@@ -34,6 +34,8 @@ class Unary(Pointwise):
     """What the derivative reads: the argument `z`, the result `a`, or both, `za`."""
     sign: ClassVar[str] = ""
     smooth: ClassVar[bool] = True
+    whole_slope: ClassVar[bool] = False
+    """Whether the derivative is a whole number everywhere."""
 
     def slope(self, z: Expr, a: Expr) -> Expr:
         """The derivative at one element."""
@@ -75,6 +77,9 @@ class Slope(Pointwise):
 
     name = "slope"
     function: Unary
+
+    def counts(self) -> bool:
+        return self.function.whole_slope
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         return self.function.bind_slope(out, arrays[0], arrays[-1], scratch)
@@ -260,6 +265,7 @@ class Relu(Unary):
     sign = "relu"
     reads = "z"
     smooth = False
+    whole_slope = True
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         # NumPy 2.4 deprecates a positional `out` of maximum
@@ -504,6 +510,7 @@ class HardTanh(Unary):
     sign = "f"
     reads = "z"
     smooth = False
+    whole_slope = True
 
     def compute(self, *arrays: Array) -> Array:
         return np.clip(arrays[0], -1.0, 1.0)
@@ -525,6 +532,7 @@ class Step(Unary):
     sign = "step"
     reads = "z"
     smooth = False
+    whole_slope = True
 
     def compute(self, *arrays: Array) -> Array:
         return np.where(arrays[0] >= 0.0, 1.0, 0.0)
@@ -611,6 +619,7 @@ class Abs(Unary):
     sign = "abs"
     reads = "z"
     smooth = False
+    whole_slope = True
 
     def compute(self, *arrays: Array) -> Array:
         return np.abs(arrays[0])

@@ -275,7 +275,9 @@ class PowerSlope(Pointwise):
         if exponent.value == 1:
             return ONE
         lower = exponent.value - 1
-        return exponent * (base if lower == 1 else base ** number(float(lower) if lower.denominator > 1 else int(lower)))
+        return exponent * (
+            base if lower == 1 else base ** number(float(lower) if lower.denominator > 1 else int(lower))
+        )
 
     @classmethod
     def samples(cls, rng: random.Random) -> Sequence[Sample]:

@@ -85,18 +85,18 @@ class Contract(Op):
     def _product(self, out: Array, left: Array, right: Array) -> Call:
         """A matrix product where the letters allow one, otherwise einsum."""
         if len(self.left) == len(self.right) == len(self.out) == 2 and len(self.summed) == 1:
-            (k,) = self.summed
+            k = self.summed
             a = left if self.left[1] == k else left.T
             b = right if self.right[0] == k else right.T
             if self.out[0] in self.left:
                 return _matmul(a, b, out)
             return _matmul(b.T, a.T, out)
-        if len(self.right) == 2 and len(self.summed) == 1 and self.left[-1] == self.summed:
-            if self.out == self.left[:-1] + self.right.replace(self.summed, "") and out.flags.c_contiguous:
-                rows = left.reshape(-1, left.shape[-1])
-                b = right if self.right[0] == self.summed else right.T
-                if np.shares_memory(rows, left):
-                    return _matmul(rows, b, out.reshape(-1, out.shape[-1]))
+        last = len(self.right) == 2 and len(self.summed) == 1 and self.left[-1] == self.summed
+        if last and self.out == self.left[:-1] + self.right.replace(self.summed, "") and out.flags.c_contiguous:
+            rows = left.reshape(-1, left.shape[-1])
+            b = right if self.right[0] == self.summed else right.T
+            if np.shares_memory(rows, left):
+                return _matmul(rows, b, out.reshape(-1, out.shape[-1]))
         return _einsum, (f"{self.left},{self.right}->{self.out}", left, right, out)
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
@@ -149,7 +149,7 @@ class Contract(Op):
     def matrix(self, node: Node) -> MatrixForm | None:
         if len(self.left) != 2 or len(self.right) != 2 or len(self.out) != 2 or len(self.summed) != 1:
             return None
-        (k,) = self.summed
+        k = self.summed
         left, right = node.inputs[:2]
         ends = (left, self.left.index(k) == 0), (right, self.right.index(k) == 1)
         # one sample makes vectors of the operands: the page writes W·x, and δ·xᵀ

@@ -76,7 +76,7 @@ class LossSlope(Pointwise):
     loss: LossTerm
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
-        return self.loss.bind_slope(out, *arrays, scratch=scratch)
+        return self.loss.bind_slope(out, arrays[0], arrays[1], scratch)
 
     def compute(self, *arrays: Array) -> Array:
         return np.asarray(self.loss.slope_kernel(*arrays))

@@ -162,6 +162,9 @@ class Chosen(Reduction):
     def shape(self, *shapes: Shape) -> Shape:
         return shapes[0]
 
+    def counts(self) -> bool:
+        return True
+
     def compute(self, *arrays: Array) -> Array:
         x, extreme = arrays
         equal = x == np.expand_dims(extreme, self.axes)

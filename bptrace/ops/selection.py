@@ -56,6 +56,9 @@ class Wins(Pointwise):
     least: bool = False
     strict: bool = False
 
+    def counts(self) -> bool:
+        return True
+
     def compute(self, *arrays: Array) -> Array:
         a, b = arrays[::-1] if self.least else arrays
         return np.asarray(a > b if self.strict else a >= b, dtype=np.float64)
@@ -103,6 +106,9 @@ class Mask(Pointwise):
 
     name = "mask"
     kept: bool = True
+
+    def counts(self) -> bool:
+        return True
 
     def compute(self, *arrays: Array) -> Array:
         return np.asarray((arrays[0] != 0.0) == self.kept, dtype=np.float64)
@@ -164,7 +170,9 @@ class PutBack(Op):
 
     def compute(self, *arrays: Array) -> Array:
         out = np.zeros(self.shape(arrays[0].shape))
-        np.add.at(out, (slice(None),) * self.axis + (list(self.places),), arrays[0])
+        for k, place in enumerate(self.places):
+            target = np.moveaxis(out, self.axis, 0)
+            target[place] += np.moveaxis(arrays[0], self.axis, 0)[k]
         return out
 
     def formula(self, at: Index, *operands: Operand) -> Expr:

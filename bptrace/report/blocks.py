@@ -172,5 +172,3 @@ class Heading:
     level: int
     phase: str = ""
     layer: str = ""
-
-

@@ -109,9 +109,7 @@ class Blocks:
         slope = next((node for node in nodes if node.op.name == "slope" and node.op.function.name == "relu"), None)  # type: ignore[attr-defined]
         if last.word == "delta" and slope is not None and last.size <= self.limits.rows and self.samples == 1:
             notation = Notation(last.layer, True)
-            block.gates = [
-                (notation.element(Ref(last, index)), Ref(slope, index)) for index in indices(last.shape)
-            ]
+            block.gates = [(notation.element(Ref(last, index)), Ref(slope, index)) for index in indices(last.shape)]
 
     def _settings(self, nodes: Sequence[Node]) -> str:
         """The settings that a block reads, with their values: η = 0.5."""
@@ -132,7 +130,7 @@ class Blocks:
             if matrix:
                 return matrix
         letters = tuple("nijklm"[k + (0 if node.axes[:1] == ("sample",) else 1)] for k in range(len(node.shape)))
-        if node.inline or isinstance(node.op, Add) and node.phase == "backward":
+        if node.inline or (isinstance(node.op, Add) and node.phase == "backward"):
             return "", ""
         expr = formula_of(node, letters)
         left = notation.one(node)
@@ -154,7 +152,7 @@ class Blocks:
         form = inner.op.matrix(inner)
         if form is None:
             return None
-        several = "sample" in node.axes and self.samples > 1 or any(
+        several = ("sample" in node.axes and self.samples > 1) or any(
             "sample" in o.axes and self.samples > 1 for o in inner.inputs
         )
         # with one sample a gradient of weights is no sum: its caption is that of any element
@@ -178,10 +176,10 @@ class Blocks:
                 sizes.append(shape_text(operand, turned) if several else shape_text(operand) + ("ᵀ" if turned else ""))
             symbols_ += joint + "·".join(names)
             shapes_ += joint + "·".join(sizes)
-        left = notation.array(node)
+        name = notation.array(node)
         if several and "sample" in node.axes:
-            left = _batch(left)
-        return f"{left} = {symbols_}{factor}", f"{shape_text(node)} = {shapes_}"
+            name = _batch(name)
+        return f"{name} = {symbols_}{factor}", f"{shape_text(node)} = {shapes_}"
 
     def _loss_formula(self, nodes: Sequence[Node]) -> str:
         """The loss as one formula, its terms written out."""
@@ -198,9 +196,7 @@ class Blocks:
 
     # the working
 
-    def parts(
-        self, node: Node, notation: Notation, chosen: list[int] | None, block: Sequence[Node]
-    ) -> list[Part]:
+    def parts(self, node: Node, notation: Notation, chosen: list[int] | None, block: Sequence[Node]) -> list[Part]:
         if node.size > LARGE and chosen is None and node.phase in ("backward", "update") and "sample" not in node.axes:
             return [Summary(node, self.limits.command(node.id, "rows"))]
         first = formula_of(node, (0,) * len(node.shape)) if node.size else None
@@ -220,9 +216,7 @@ class Blocks:
             made.append(Values(str(self.words("others")), node, 1))
         return made
 
-    def _places(
-        self, node: Node, chosen: list[int] | None, most: int, ends: bool
-    ) -> tuple[list[tuple[int, ...]], int]:
+    def _places(self, node: Node, chosen: list[int] | None, most: int, ends: bool) -> tuple[list[tuple[int, ...]], int]:
         """The elements that get lines (the first, or the first and the last), and how many do not."""
         flat: Sequence[int] = range(node.size) if chosen is None else chosen
         if len(flat) > most and chosen is None:
@@ -253,6 +247,8 @@ class Blocks:
 
     def _forms(self, expr: Expr, notation: Notation, with_symbols: bool) -> list[Form]:
         whole = flat(expr)
+        if isinstance(whole, Ref):  # the number would only be repeated
+            return [Form("symbols", whole, notation.element(whole))]
         forms = [Form("symbols", whole, symbols(whole, notation.element))] if with_symbols else []
         forms.append(Form("numbers", whole))
         middle = worked(whole)
@@ -368,7 +364,9 @@ class Blocks:
                 cells = [Cell(Form("numbers", part), operator) for operator, part in parts]
                 note = "" if whole is value or isinstance(whole, Number) else f"({symbols(whole, notation.element)})"
                 label = self.words("from", node=through)
-                rows.append(Row(label, cells if whole is not value else [], value, whole, note, self._sample(node, index)))
+                rows.append(
+                    Row(label, cells if whole is not value else [], value, whole, note, self._sample(node, index))
+                )
                 rows[-1].total = whole is value
                 if whole is value:
                     rows[-1].note = label
@@ -393,7 +391,9 @@ class Blocks:
                 listed = [*range(half), None, *range(len(terms) - half, len(terms))]
             for k in listed:
                 if k is None:
-                    rows.append(Row("", [], Ref(node, index), total, self._left_out(len(terms) - self.limits.terms, node)))
+                    rows.append(
+                        Row("", [], Ref(node, index), total, self._left_out(len(terms) - self.limits.terms, node))
+                    )
                     continue
                 term = flat(terms[k])
                 parts = _table_parts(term, loose=True) or [("", term)]
@@ -433,7 +433,9 @@ class Blocks:
                     headings = _joined(symbols_of(terms, notation))
                     headings.insert(0, notation.element(Ref(node, index)))
                 forms = [Form("numbers", term) for term in terms]
-                rows.append((self._sample(node, index), forms, Ref(node, index), whole, middle if middle != whole else None))
+                rows.append(
+                    (self._sample(node, index), forms, Ref(node, index), whole, middle if middle != whole else None)
+                )
             made.append(Columns(headings, rows))
         return made
 
@@ -442,14 +444,29 @@ class Blocks:
         index = places[0]
         whole = formula_of(node, index)
         total, _ = _open_sum(whole)
-        rest = [term for term in addends(whole) if not isinstance(term, Sum)] if isinstance(whole, Sum) and not whole.axis else []
-        inner = next((t for t in whole.terms if isinstance(t, Sum)), None) if isinstance(whole, Sum) and not whole.axis else None
+        rest = (
+            [term for term in addends(whole) if not isinstance(term, Sum)]
+            if isinstance(whole, Sum) and not whole.axis
+            else []
+        )
+        inner = (
+            next((t for t in whole.terms if isinstance(t, Sum)), None)
+            if isinstance(whole, Sum) and not whole.axis
+            else None
+        )
         terms = inner.terms if inner is not None else total.terms
         if inner is not None:
             rest = [term for term in whole.terms if term is not inner]  # type: ignore[attr-defined]
         command = self.limits.command(_id(node, index), "terms")
         made: list[Part] = [
-            RunningSum(Ref(node, index), terms, rest, Notation(node.layer).element(Ref(node, index)), self.limits.terms, command)
+            RunningSum(
+                Ref(node, index),
+                terms,
+                rest,
+                Notation(node.layer).element(Ref(node, index)),
+                self.limits.terms,
+                command,
+            )
         ]
         return made
 

@@ -89,7 +89,9 @@ class Numbers:
         are the numbers that it is computed from."""
         known = self._whole.get(node)
         if known is None:
-            known = all(self.given(o) or self.whole(o) for o in node.inputs) and (node.inline or self._all_whole(node))
+            known = node.op.counts() or (
+                all(self.given(o) or self.whole(o) for o in node.inputs) and (node.inline or self._all_whole(node))
+            )
             self._whole[node] = known
         return known
 
@@ -250,7 +252,7 @@ class Numbers:
         assert isinstance(exponent, int)
         with localcontext() as context:
             context.prec = 400
-            return value.quantize(Decimal(1).scaleb(exponent), rounding=ROUND_HALF_UP) == wanted
+            return bool(value.quantize(Decimal(1).scaleb(exponent), rounding=ROUND_HALF_UP) == wanted)
 
     def sign(self, last: Expr, value: Ref | Worked) -> str:
         """`=` or `≈` before a value, after the form `last`."""

@@ -43,7 +43,9 @@ class Options:
 class PageWords(Words):
     """The words together with the names that labels need."""
 
-    def __init__(self, graph: Graph, language: str, units: dict[str, tuple[str, ...]], setting: Callable[[Node], str]) -> None:
+    def __init__(
+        self, graph: Graph, language: str, units: dict[str, tuple[str, ...]], setting: Callable[[Node], str]
+    ) -> None:
         super().__init__(language)
         self.graph = graph
         self.units = units
@@ -58,10 +60,7 @@ class Page:
         self.assembly = assembly
         self.options = options
         graph = assembly.graph
-        self.words = PageWords(
-            graph,
-            options.language, assembly.unit_names, lambda node: short(graph.values[node][0])
-        )
+        self.words = PageWords(graph, options.language, assembly.unit_names, lambda node: short(graph.values[node][0]))
         self.blocks = Blocks(self.words, Limits(options.rows, options.terms, options.net), assembly.samples)
         self.items: list[Heading | Block] = []
         self._build()
@@ -114,11 +113,10 @@ class Page:
         title = self.assembly.titles.get(layer)
         if phase != "forward" or title is None:
             return self.words("layer_only", name=layer)
-        return self.words(
-            "layer_heading" if title["units"] else "activation_heading", name=layer, type=self.words(title["type"]), inputs=self._count("input", title["inputs"]),
-            units=self._count("unit", title["units"]),
-            activation=title["activation"],
-        )  # fmt: skip
+        key = "layer_heading" if title["units"] else "activation_heading"
+        inputs, units = self._count("input", title["inputs"]), self._count("unit", title["units"])
+        kind = self.words(title["type"])
+        return self.words(key, name=layer, type=kind, inputs=inputs, units=units, activation=title["activation"])
 
     def _count(self, word: str, count: int) -> str:
         return self.words(f"{word}_one" if count == 1 else f"{word}_many", count=count)
@@ -182,7 +180,9 @@ class Page:
                 node, element = find(graph, part)
                 chosen |= {(node, k) for k in (range(node.size) if element is None else [element])}
             except LookupFailedError as error:
-                nodes = [n for n in graph.nodes if not n.inline and any(fnmatchcase(i, part) for i in (n.id, *n.aliases))]
+                nodes = [
+                    n for n in graph.nodes if not n.inline and any(fnmatchcase(i, part) for i in (n.id, *n.aliases))
+                ]
                 if not nodes:
                     raise UsageError(f"--only: {error}") from None
                 chosen |= {(node, k) for node in nodes for k in range(node.size)}

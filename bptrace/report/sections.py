@@ -109,11 +109,11 @@ def conventions(page: Page, digits: int | None, exact: bool) -> Pairs:
     if chosen.derivative_from == "pre_activation":
         rows.append((words("local_derivative"), "", words("derivative_from_z")))
     if assembly.held:
-        rows.append((words("convention_held"), ", ".join(_held_name(node) for node in assembly.held), words("not_trained")))
-    if assembly.drawn:
         rows.append(
-            (words("convention_seed"), ", ".join(assembly.drawn), words("drawn_values", seed=network.seed))
+            (words("convention_held"), ", ".join(_held_name(node) for node in assembly.held), words("not_trained"))
         )
+    if assembly.drawn:
+        rows.append((words("convention_seed"), ", ".join(assembly.drawn), words("drawn_values", seed=network.seed)))
     rows.append((words("convention_numbers"), "", _number_words(page, digits, exact)))
     if not exact:
         rows.append(("", "", words("legend")))
@@ -171,7 +171,7 @@ def _data_box(node: Node, numbers: Numbers, page: Page) -> list[list[list[str]]]
             return [_large(node, numbers, page.words)]
         places = indices(node.shape)
         return [[[f"{notation.element(Ref(node, place))} = {text}"] for place, text in zip(places, texts, strict=True)]]
-    if len(features) > 1 or node.size > 2000 or len(features) == 1 and node.shape[features[0]] > 2 * LARGEST_BOX:
+    if len(features) > 1 or node.size > 2000 or (len(features) == 1 and node.shape[features[0]] > 2 * LARGEST_BOX):
         return [_large(node, numbers, page.words)]
     sample = node.axes.index("sample")
     count = node.shape[sample]
@@ -184,7 +184,9 @@ def _data_box(node: Node, numbers: Numbers, page: Page) -> list[list[list[str]]]
             if n == limit // 2:
                 rows.append([f"… {count - 2 * (limit // 2)} …"])
             continue
-        rows.append([str(n + 1), *(numbers.text(Ref(node, _place(sample, n, k, len(node.shape)))) for k in range(width))])
+        rows.append(
+            [str(n + 1), *(numbers.text(Ref(node, _place(sample, n, k, len(node.shape)))) for k in range(width))]
+        )
     return [rows]
 
 
@@ -237,7 +239,11 @@ def _side(node: Node, axis: int, assembly: Assembly) -> list[str]:
     if word == "unit":
         return list(assembly.unit_names.get(node.layer, ())) or [str(k + 1) for k in range(count)]
     reader = next((n for n in assembly.graph.nodes if node in n.inputs and n.phase == "forward"), None)
-    source = next((o for o in reader.inputs if o is not node and o.shape and o.phase != "parameter"), None) if reader else None
+    source = (
+        next((o for o in reader.inputs if o is not node and o.shape and o.phase != "parameter"), None)
+        if reader
+        else None
+    )
     if word == "input" and source is not None and len(source.names) == count:
         return list(source.names)
     return [str(k + 1) for k in range(count)]
@@ -271,7 +277,7 @@ def result(trace: Trace, page: Page, digits: int | None) -> Result | None:
             if updated:
                 row.append(_loss_text(numbers, graph_loss, after) if not batches or k + 1 == trace.count else "")
             made.rows.append(row)
-    outputs = []
+    outputs: list[str] = []
     judged = page.final_assembly(trace).graph.outputs
     for node in judged:
         if node.size <= 4 * LARGEST_BOX:

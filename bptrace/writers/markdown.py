@@ -100,7 +100,11 @@ class MarkdownWriter(TextWriter):
         if block.latex:
             yield ""
             yield "```math"
-            yield " \\\\\n".join(["\\begin{aligned}", *block.latex, "\\end{aligned}"]) if len(block.latex) > 1 else block.latex[0]
+            yield (
+                " \\\\\n".join(["\\begin{aligned}", *block.latex, "\\end{aligned}"])
+                if len(block.latex) > 1
+                else block.latex[0]
+            )
             yield "```"
         elif block.formulas:
             yield ""

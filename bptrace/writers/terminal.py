@@ -55,9 +55,7 @@ class TextWriter:
         """The lines of a page with the numbers of one iteration."""
         return (line for line, _ in self.toned(items, numbers))
 
-    def toned(
-        self, items: Iterable[Section | Heading | Block], numbers: Numbers | None
-    ) -> Iterator[tuple[str, str]]:
+    def toned(self, items: Iterable[Section | Heading | Block], numbers: Numbers | None) -> Iterator[tuple[str, str]]:
         """The lines, each with its tone: the phase of a heading or caption, `title`, or nothing."""
         items = list(items)
         self.numbers = numbers
@@ -224,7 +222,9 @@ class TextWriter:
                 yield from self._summary(part)
             case Agreement(first, second):
                 difference = self._numbers.difference(first, second)
-                said = self.words("both_ways") if difference < 1e-12 else self.words("ways_differ", difference=difference)
+                said = (
+                    self.words("both_ways") if difference < 1e-12 else self.words("ways_differ", difference=difference)
+                )
                 yield f" {said}"
             case Sentence(text):
                 yield from broken(f" {text}", self.columns, 3)
@@ -468,14 +468,19 @@ class TextWriter:
             half = part.limit // 2
             shown = [*rows[:half], None, *rows[-(part.limit - half) :]]
         size = max([width(row[1]) for row in rows] or [8])
-        yield f" {right('k', 5)}  {padded(str(self.words('product')), size)}  {right('= ', 3)}{right('', 12)}  {right(str(self.words('running_sum')), 14)}"
+        product = padded(str(self.words("product")), size)
+        running_sum = right(str(self.words("running_sum")), 14)
+        yield f" {right('k', 5)}  {product}  = {' ' * self.value_width}  {running_sum}"
         for row in shown:
             if row is None:
                 left = len(rows) - part.limit
-                yield from broken(f"     … {self.words('rows_left_out', count=left, command=part.command)}", self.columns, 7)
+                yield from broken(
+                    f"     … {self.words('rows_left_out', count=left, command=part.command)}", self.columns, 7
+                )
             else:
                 place_, text, value_, running = row
-                yield f" {right(str(place_), 5)}  {padded(text, size)}  = {right(value_, self.value_width)}  {right(running, 14)}"
+                value_ = right(value_, self.value_width)
+                yield f" {right(str(place_), 5)}  {padded(text, size)}  = {value_}  {right(running, 14)}"
         text = numbers.text(part.ref)
         rest = "".join(place(numbers.fill(pieces(term)), Role.LATER) for term in part.rest)
         yield from self._with_value(f" {name} = {numbers.computed(total)}{rest}", "≈" if rest else "=", text, 4)
@@ -509,7 +514,9 @@ def _values(part: Part) -> Iterator[Ref | Worked]:
         case Lines(lines):
             yield from (line.value for line in lines)
         case Table(_, rows):
-            yield from (row.value if isinstance(row.value, Ref) else Worked(row.value) for row in rows if row.cells or row.total)
+            yield from (
+                row.value if isinstance(row.value, Ref) else Worked(row.value) for row in rows if row.cells or row.total
+            )
         case Columns(_, rows_):
             yield from (row[2] for row in rows_)
         case RunningSum(ref):

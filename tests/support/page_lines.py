@@ -334,11 +334,11 @@ class Read:
     unjudged: list[str] = field(default_factory=list)
     """Sums of which the page left out terms."""
     given: set[Decimal] = field(default_factory=set)
-    """The numbers of the data block."""
+    """The numbers of the data block, and those in captions (`∂J/∂v = 3`)."""
 
     def add(self, kind: str, *lines: str) -> None:
         self.kinds.extend((kind, line) for line in lines)
-        if kind == "data":
+        if kind in ("data", "caption"):
             self.given.update(abs(Decimal(n)) for line in lines for n in NUMBER.findall(line))
 
     def equation(self, equation: Equation, *lines: str) -> None:
@@ -347,24 +347,31 @@ class Read:
         self.add("equation", *lines)
 
 
+_PLACES = {"command": r"bptrace .+ all", "count": r"\d+", "rest": r"\d+", "zeros": r"\d+"}
+
+
 def _template(key: str) -> str:
     text = ""
     for literal, name, _, _ in Formatter().parse(WORDS[key]):
-        text += re.escape(literal) + (".+" if name is not None else "")
+        place = _PLACES.get(name or "", r"(?:(?!  ).)+")
+        text += re.escape(literal) + (place if name is not None else "")
     return text
 
 
 _SENTENCES = re.compile("|".join(f"(?:{pattern})" for pattern in (
     _template("held_parameter"), _template("both_ways"), _template("ways_differ"), _template("large_quantity"),
-    _template("list_command"), f"(?:… )?{_template('rows_left_out')}", f"… {_template('terms_left_out')}: .+",
+    _template("list_command"), f"(?:… )?{_template('rows_left_out')}", f"… {_template('terms_left_out')}: .+ all",
     f".+: {_template('zero_products')}",
 )))  # fmt: skip
-_LAYERS = re.compile("|".join(_template(key) for key in ("layer_heading", "activation_heading", "layer_only")))
+_LAYERS = re.compile(
+    "|".join(_template(key) for key in ("layer_heading", "activation_heading", "layer_only"))
+)
 _TABLE_WORDS = [WORDS[key] for key in ("unit", "weight", "parameter", "element", "contribution")]
 _TABLE = re.compile(rf" (?:{'|'.join(_TABLE_WORDS)})(?: +{WORDS['sample']})?  .*= \S.*")
 _SAMPLES = f" {WORDS['sample']}"
 _RUNNING = re.compile(rf" +k  {WORDS['product']} .*{WORDS['running_sum']}")
 _NAMED = re.compile(r" +(?!ln )[^\W\d][^ ]* += ")
+_NAME = re.compile(r"-?(?:\S+'\(\S+\)|[^ ·√²³()]+)")
 _TOTAL = re.compile(rf"\S*\b{WORDS['sum']}\b\S*")
 
 
@@ -533,7 +540,7 @@ class _Body:
         taken = 1
         while k + taken < len(lines):
             line = lines[k + taken]
-            if re.match(r" {0,2}\S", line) or _TABLE.fullmatch(line):
+            if re.match(r" {0,2}\S", line) or _RUNNING.fullmatch(line):
                 break
             if self.mode == "samples" and _NAMED.match(line) and _VALUE.match(lines[k + taken - 1]):
                 break
@@ -592,7 +599,9 @@ class _Body:
         if total == WORDS["sum"]:
             form = " + ".join(f"({a})" if a.startswith("-") else a for a in self.addends)
         else:
-            form = total.replace(WORDS["sum"], f"({self.total})" if self.total.startswith("-") else self.total)
+            form = total.replace(
+                WORDS["sum"], f"({self.total})" if self.total.startswith("-") else self.total
+            )
         left_out = self.left_out and total == WORDS["sum"]
         self.total = value
         if left_out:
@@ -626,7 +635,7 @@ class _Body:
         found = re.fullmatch(rf" +(\d+)  (.+?) += +({NUMBER.pattern}) +({NUMBER.pattern})", line)
         if not found:
             raise UnreadableError(f"no row of a running sum: {line!r}")
-        self.made.equation(Equation(found[1], [("=", found[2])], "~", found[3]), line)
+        self.made.equation(Equation(found[1], [("=", found[2])], "=", found[3]), line)
 
 
 def _continued(lines: Sequence[str], k: int) -> int:
@@ -658,7 +667,7 @@ def _with_reasons(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _labelled(text: str) -> tuple[str, str]:
     """A row's label and its operands, without the names that stand after them."""
-    for candidate in (text, re.sub(r"  +\(.*\)$", "", text)):
+    for candidate in (text, re.sub(r"  +\((?:(?!  ).)*\)$", "", text)):
         words = candidate.split(" ")
         for k in range(len(words)):
             label, form = " ".join(words[:k]).strip(), " ".join(words[k:]).strip()
@@ -685,10 +694,15 @@ class Judge:
     problems: list[str] = field(default_factory=list)
     judged: int = 0
     bare: int = 0
-    """Lines that only repeat a number: `∂f/∂q = -4`, which stands on the page already."""
+    """Lines that only repeat a number: `∂f/∂q = z = -4`, which stands on the page already."""
+    names: dict[str, Decimal] = field(default_factory=dict)
+    seen: set[Decimal] = field(default_factory=lambda: {Decimal(0), Decimal(1)})
+    """The numbers that the reader has met, on this page or the pages before."""
 
     def page(self, read: Read) -> Judge:
-        seen = set(read.given) | {Decimal(0), Decimal(1)}
+        self.seen |= read.given
+        seen = self.seen
+        self.names = {name.removeprefix("new "): x for name, x in self.names.items() if name.startswith("new ")}
         with localcontext(Context(prec=PRECISION)):
             for equation in read.equations:
                 try:
@@ -698,22 +712,28 @@ class Judge:
                 self.problems += [f"line {equation.line + 1}: {text}: {equation.source}" for text in said]
                 if equation.value[-1] != "y" and equation.value != "NaN":
                     seen.add(abs(Decimal(equation.value)))
+                    self.names[equation.name] = Decimal(equation.value)
         return self
 
     def _judge(self, equation: Equation, seen: set[Decimal]) -> Iterator[str]:
         forms = list(equation.forms)
         if forms and not _readable(forms[0][1]):
             # symbols: what is put in for them stands in the form that follows
-            if len(forms) == 1 or not re.search(r"[^\W\d]", forms[0][1]):
+            symbols = forms.pop(0)[1]
+            if not re.search(r"[^\W\d]", symbols) or not forms and not _NAME.fullmatch(symbols):
                 yield "no form with numbers"
-            forms = forms[1:]
             if forms and forms[0][0] != "=":
                 yield "numbers are put in with ="
+        else:
+            symbols = ""
         if not forms:
             self.bare += 1
             if equation.sign != "=":
                 yield "a number that is repeated is not rounded again"
-            if abs(Decimal(equation.value)) not in seen:
+            known = self.names.get(symbols.removeprefix("-"))
+            if known is not None and Decimal(equation.value) != (-known if symbols.startswith("-") else known):
+                yield f"{symbols} stands on the page as {known}"
+            if known is None and abs(Decimal(equation.value)) not in seen:
                 yield "a number that nothing on the page leads to"
             return
         self.judged += 1

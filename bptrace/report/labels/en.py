@@ -143,4 +143,10 @@ WORDS: dict[str, str] = {
     "nan_found": "{quantity} became {value} in iteration {i}: {working}",
     "nothing_fed": "nothing in this iteration",
     "next_iteration": "{name} of iteration {i}",
+    "see_above": "{names}: see above",
+    "see_below": "{names}: see below",
+    "parameter_before": "starting parameter: {name} (--through {count})",
+    "terms_behind_dots": "… stands for {count} more terms: {command}",
+    "as_one_product": "as one product:",
+    "elements_of": "{count} elements of {id}",
 }

@@ -1,0 +1,512 @@
+"""The derivation of one number: its formula, then those of the numbers in it, down to what is given.
+
+Each step stands once, where it is nearest to the number asked for; elsewhere a remark points there.
+The steps hold formulas with the numbers still to be put in, so that any writer can show them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bptrace.errors import UsageError
+from bptrace.formula.expr import (
+    ONE,
+    Choice,
+    Expr,
+    Index,
+    Negation,
+    Number,
+    Product,
+    Ref,
+    Sum,
+    Worked,
+    children,
+    flat,
+    rebuild,
+    refs,
+    worked,
+)
+from bptrace.formula.text import symbols
+from bptrace.graph.graph import Graph
+from bptrace.graph.lookup import LookupFailedError, Part, element_id, find_part, formula, index_of
+from bptrace.graph.node import Derivative, Node, Updated
+from bptrace.graph.op import formula_of
+from bptrace.ops.leaves import Leaf
+from bptrace.report.blocks import Form
+from bptrace.report.labels import Words
+from bptrace.report.notation import Notation, indices
+from bptrace.report.numbers import Numbers
+from bptrace.report.sections import Title
+
+if TYPE_CHECKING:
+    from bptrace.trace import Trace
+
+LISTED = 8
+"""Names that are listed one by one; of more, their count."""
+READ = 200_000
+"""Elements of formulas that are looked through for one number; beyond, whole nodes are named."""
+
+
+@dataclass
+class Step:
+    """name = form = form = value, `level` steps away from the number asked for.
+
+    A given number has no forms, and a note that says where it comes from.
+    """
+
+    level: int
+    name: str
+    forms: list[Form]
+    value: Ref | Worked
+    numbers: Numbers
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """The value as it is written."""
+        return self.numbers.leaf_text(self.value)
+
+    @cached_property
+    def shown(self) -> list[tuple[str, str, Form]]:
+        """The forms with their signs and texts; one that repeats the one before, or only the value, is
+        left out."""
+        made: list[tuple[str, str, Form]] = []
+        before: list[Worked] = []
+        for form in self.forms:
+            text = form.text if form.kind == "symbols" else self.numbers.fill(form.pieces)
+            now = list(_worked_inside(form.expr)) if form.kind == "middle" else []
+            # a number that stands in the form before was judged there
+            sign = self.numbers.middle_sign(Sum(tuple(leaf for leaf in now if leaf not in before)))
+            if sign != "=" and self.numbers.paper:
+                break  # in paper mode a middle stands only where it is exact
+            before = now
+            if not made or made[-1][1] != text:
+                made.append((sign, text, form))
+        return [] if len(made) == 1 and made[0][1] == self.text else made
+
+    @property
+    def sign(self) -> str:
+        """`=` or `≈` before the value, nothing before a given one."""
+        if not self.forms:
+            return ""
+        last = self.shown[-1][2] if self.shown else self.forms[-1]
+        return self.numbers.sign(last.expr, self.value)
+
+
+@dataclass(slots=True)
+class Remark:
+    """A sentence among the steps."""
+
+    level: int
+    text: str
+
+
+@dataclass(slots=True)
+class Explanation:
+    """How one number comes about. `product` is the same as one product, where the chain is one."""
+
+    title: Title
+    steps: list[Step | Remark]
+    product: Step | None
+    feeds: str
+    words: Words
+    digits: int | None
+
+
+def explain(
+    trace: Trace,
+    text: str,
+    *,
+    iteration: int | None = None,
+    depth: int | None = 4,
+    through: int = 1,
+    digits: int | None = 9,
+    language: str = "en",
+    terms: int | None = 8,
+) -> Explanation:
+    """Explain the number that `text` names, in the last recorded iteration unless another is given.
+
+    Steps up to `depth` levels away are opened (None: all); starting parameters are opened into the
+    updates of the iterations before, `through` iterations in all; sums of more than `terms` addends
+    show the first and the last. A name of nothing is a LookupFailedError, that of several numbers a
+    UsageError that lists them.
+    """
+    if iteration is None:
+        if not trace.recorded:
+            raise UsageError("no iteration is recorded")
+        iteration = trace.recorded[-1]
+    graph = trace.assembly(iteration).graph
+    part = find_part(graph, text)
+    if len(part.elements) != 1:
+        raise UsageError(f"{text} is {len(part.elements)} numbers; ask for one of them: {_choices(graph, part)}")
+    words = Words(language)
+    return _Explainer(trace, text.strip(), iteration, depth, through, digits, words, terms).explanation(part)
+
+
+def _choices(graph: Graph, part: Part) -> str:
+    label = f"/{part.label}" if part.label else ""
+    names = [typed_name(graph, part.node, element) + label for element in part.elements[: LISTED + 1]]
+    if len(part.elements) > LISTED + 1:
+        names[LISTED - 1 :] = ["...", typed_name(graph, part.node, part.elements[-1]) + label]
+    return ", ".join(names)
+
+
+def typed_name(graph: Graph, node: Node, element: int) -> str:
+    """The shortest name under which an element can be asked for: `new.w5`, else its id."""
+    id = element_id(node, element)
+    subject, prefix = node, ""
+    match node.symbol:
+        case Updated(of):
+            subject, prefix = of, "new."
+        case Derivative(_, of, "") if node.id == f"grad.{of.id}":
+            subject, prefix = of, "grad."
+    name = Notation().element(Ref(subject, index_of(subject, element))) if subject.names else ""
+    try:
+        found = find_part(graph, prefix + name) if name else None
+    except LookupFailedError:
+        found = None
+    return prefix + name if found == Part(node, (element,)) else id
+
+
+class _Names(Notation):
+    """Names in a derivation: settings by their symbol, as in the captions of the page."""
+
+    def _own(self, node: Node, array: str, index: Index) -> str:
+        return array if node.phase == "setting" and not index else super()._own(node, array, index)
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """A number: an element in an iteration."""
+
+    iteration: int
+    ref: Ref
+
+
+class _Explainer:
+    def __init__(
+        self, trace: Trace, text: str, iteration: int, depth: int | None, through: int, digits: int | None,
+        words: Words, terms: int | None,
+    ) -> None:  # fmt: skip
+        self.trace = trace
+        self.text = text
+        self.iteration = iteration
+        self.first = iteration - through + 1
+        self.depth = depth
+        self.digits = digits
+        self.words = words
+        self.terms = terms
+        self.names = _Names()
+        self._numbers: dict[int, Numbers] = {}
+        self._formulas: dict[_At, Expr] = {}
+        self._subjects: dict[Node, Node] = {}
+
+    def explanation(self, part: Part) -> Explanation:
+        node, element = part.node, part.elements[0]
+        asked = _At(self.iteration, Ref(node, index_of(node, element)))
+        said = element_id(node, element) + (f"/{part.label}" if part.label else "")
+        addend = flat(formula(part, element)) if part.label else None
+        if isinstance(addend, Ref):
+            asked, addend = _At(self.iteration, addend), None
+            said = element_id(addend_node := asked.ref.node, _flat(addend_node, asked.ref.index))
+        place = self.words("page_iteration", i=self.iteration, n=self.trace.count)
+        title = Title(said if said == self.text else f"{self.text} = {said}", place)
+        if addend is not None:
+            steps = list(self._addend(f"{self.names.element(asked.ref)}/{part.label}", addend))
+            return Explanation(title, steps, None, self.names.element(asked.ref), self.words, self.digits)
+        steps = list(self._steps({asked: 0}, [(asked, 0)]))
+        return Explanation(title, steps, self._product(asked.ref), self._feeds(asked), self.words, self.digits)
+
+    # the steps
+
+    def _addend(self, name: str, expr: Expr) -> Iterator[Step | Remark]:
+        """The derivation of a part of a formula, which is no number of the graph itself."""
+        whole = self._short(expr)
+        numbers = self.numbers(self.iteration)
+        yield Step(0, name, self._forms(whole), Worked(whole), numbers)
+        below = [_At(self.iteration, ref) for ref in _operands(whole)]
+        yield from self._steps(dict.fromkeys(below, 1), [(at, 1) for at in below])
+
+    def _steps(self, levels: dict[_At, int], roots: Sequence[tuple[_At, int]]) -> Iterator[Step | Remark]:
+        """The steps from `roots` on; `levels` is filled with how near each number can be reached."""
+        waiting = deque(roots)
+        while waiting:
+            at, level = waiting.popleft()
+            for operand in self._operands(at) if self._opened(level) else ():
+                if operand not in levels:
+                    levels[operand] = level + 1
+                    waiting.append((operand, level + 1))
+        done: set[_At] = set()
+        stack = list(reversed(roots))
+        while stack:
+            at, level = stack.pop()
+            done.add(at)
+            yield self._step(at, level)
+            yield from self._left_out(at, level)
+            operands = self._operands(at)
+            elsewhere = [o for o in operands if o in levels and self._operands(o)]
+            above = [o for o in elsewhere if o in done]
+            below = [o for o in elsewhere if o not in done and not (self._opened(level) and levels[o] == level + 1)]
+            for key, others in (("see_above", above), ("see_below", below)):
+                if others:
+                    names = ", ".join(self._name(o, at.iteration) for o in others)
+                    yield Remark(level + 1, self.words(key, names=names))
+            hidden = [o for o in operands if o not in levels]
+            if hidden:
+                yield Remark(level + 1, self.words("continues", leaves=", ".join(self._leaves(hidden))))
+            if self._opened(level):
+                stack.extend((o, level + 1) for o in reversed(operands) if o not in done and levels[o] == level + 1)
+
+    def _opened(self, level: int) -> bool:
+        return self.depth is None or level <= self.depth
+
+    def _step(self, at: _At, level: int) -> Step:
+        numbers = self.numbers(at.iteration)
+        name = self.names.element(at.ref)
+        if isinstance(at.ref.node.op, Leaf):
+            return Step(level, name, [], at.ref, numbers, self._note(at))
+        return Step(level, name, self._forms(self._formula(at)), at.ref, numbers)
+
+    def _note(self, at: _At) -> str:
+        """Where a given number comes from."""
+        node = at.ref.node
+        before = self._before(at)
+        if before is not None:
+            name = self.words("next_iteration", name=self.names.element(before.ref), i=before.iteration)
+            if self._operands(at):
+                return str(name)
+            return str(self.words("parameter_before", name=name, count=self.iteration - before.iteration + 1))
+        if node.phase == "setting":
+            return str(self.words("setting", name=node.id.removeprefix("setting.")))
+        return str(self.words("given_data" if node.phase == "data" else "starting_parameter"))
+
+    def _forms(self, whole: Expr) -> list[Form]:
+        """With symbols, with numbers, then worked out operation by operation until nothing is left to do."""
+        forms = [Form("symbols", whole, symbols(_with_dots(whole), self.names.element)), Form("numbers", whole)]
+        middle = whole
+        while not isinstance(whole, Choice):
+            before, middle = middle, worked(middle)
+            done = isinstance(middle.of if isinstance(middle, Negation) else middle, Worked)
+            if middle == before or done:
+                break
+            forms.append(Form("middle", middle))
+        return forms
+
+    def _left_out(self, at: _At, level: int) -> Iterator[Remark]:
+        """What a `…` in a long sum stands for."""
+        if isinstance(at.ref.node.op, Leaf):
+            return
+        for leaf in _worked_inside(self._formula(at)):
+            id = element_id(at.ref.node, _flat(at.ref.node, at.ref.index))
+            command = f"bptrace explain {shlex.quote(self.trace.spec.file)} {shlex.quote(id)} --max-terms all"
+            count = len(children(leaf.of))
+            yield Remark(level + 1, self.words("terms_behind_dots", count=count, command=command))
+
+    # what is read
+
+    def numbers(self, iteration: int) -> Numbers:
+        """The numbers of an iteration, written as on its page."""
+        if iteration not in self._numbers:
+            assembly = self.trace.assembly(iteration)
+            given = [*assembly.held, *(assembly.trainable if iteration == 1 else ())]
+            constant = {node for node in given if node.id not in assembly.drawn}
+            paper = self.trace.spec.network.conventions.rounding != "none"
+            self._numbers[iteration] = Numbers(self.trace.values(iteration), constant, self.digits, paper)
+        return self._numbers[iteration]
+
+    def _formula(self, at: _At) -> Expr:
+        """The formula as the page counts its terms; a copy under the same name is looked through."""
+        found = self._formulas.get(at)
+        if found is None:
+            whole = flat(formula_of(at.ref.node, at.ref.index))
+            name = self.names.element(at.ref)
+            while isinstance(whole, Ref) and self.names.element(whole) == name and not isinstance(whole.node.op, Leaf):
+                whole = flat(formula_of(whole.node, whole.index))
+            found = self._formulas[at] = self._short(whole)
+        return found
+
+    def _short(self, expr: Expr) -> Expr:
+        """The terms of each sum in one row, those in the middle of a long one as their value."""
+        if not isinstance(expr, Sum):
+            return rebuild(expr, self._short)
+        terms: list[Expr] = []
+        for term in expr.terms:
+            short = self._short(term) if not isinstance(term, Sum) else Sum(tuple(_in_a_row(term)))
+            terms.extend(short.terms if isinstance(short, Sum) else [short])
+        if self.terms is not None and len(terms) > max(2, self.terms):
+            first = (max(2, self.terms) + 1) // 2
+            last = len(terms) - (max(2, self.terms) - first)
+            terms[first:last] = [Worked(Sum(tuple(terms[first:last])))]
+        return Sum(tuple(self._short(term) if not isinstance(term, Worked) else term for term in terms))
+
+    def _operands(self, at: _At) -> list[_At]:
+        """The numbers that a step reads, in reading order."""
+        if not isinstance(at.ref.node.op, Leaf):
+            return [_At(at.iteration, ref) for ref in _operands(self._formula(at))]
+        before = self._before(at)
+        return [before] if before is not None and before.iteration >= self.first else []
+
+    def _before(self, at: _At) -> _At | None:
+        """The number of the iteration before that a leaf has taken over."""
+        if at.iteration == 1:
+            return None
+        graph = self.trace.assembly(at.iteration - 1).graph
+        leaf = graph.by_id.get(at.ref.node.id)
+        source = graph.carry.get(leaf) if leaf is not None else None
+        return None if source is None else _At(at.iteration - 1, Ref(source, at.ref.index))
+
+    def _leaves(self, hidden: Sequence[_At]) -> list[str]:
+        """The data that hidden steps come down to, or whatever else is given, by name."""
+        nodes = self.trace.assembly(hidden[0].iteration).graph.ancestors({at.ref.node for at in hidden})
+        given = [node for node in nodes if isinstance(node.op, Leaf)]
+        kinds = [[n for n in given if n.phase == phase] for phase in ("data", "parameter", "setting")]
+        chosen = next((kind for kind in kinds if kind), [])
+        if sum(node.size for node in nodes) > READ // 100:
+            return sorted(node.id for node in chosen)
+        found: dict[_At, None] = dict.fromkeys(hidden)
+        waiting = deque(hidden)
+        while waiting:
+            for operand in self._operands(waiting.popleft()):
+                if operand not in found:
+                    found[operand] = None
+                    waiting.append(operand)
+        names = {(n.id, r.index): self._name(at, at.iteration) for at in found for r in [at.ref] if (n := r.node) in chosen}
+        listed = [names[key] for key in sorted(names)]
+        return listed if len(listed) <= LISTED else [*listed[: LISTED - 2], "…", listed[-1]]
+
+    def _name(self, at: _At, iteration: int) -> str:
+        """A number's name, with its iteration where that is another one."""
+        name = self.names.element(at.ref)
+        return name if at.iteration == iteration else str(self.words("next_iteration", name=name, i=at.iteration))
+
+    # the closing part
+
+    def _product(self, asked: Ref) -> Step | None:
+        """The chain rule in one line, where every gradient on the way is a product or a copy of the next."""
+        graph = self.trace.assembly(self.iteration).graph
+        self._subjects = {n: of for n in graph.nodes if (of := _subject(graph, n)) is not None}
+        start = asked
+        if isinstance(asked.node.symbol, Updated):
+            of = [r for r in _operands(self._of(asked)) if self._subjects.get(r.node) is asked.node.symbol.of]
+            if len(of) != 1:
+                return None
+            start = of[0]
+        if start.node not in self._subjects:
+            return None
+        factors: list[tuple[str, Expr]] = []
+        gradient = start
+        while True:
+            whole = self._of(gradient)
+            parts = whole.factors if isinstance(whole, Product) else (whole, ONE)
+            below = [part for part in parts if isinstance(part, Ref) and part.node in self._subjects]
+            if not any(ref.node in self._subjects for ref in _operands(whole)):
+                break
+            if len(parts) != 2 or len(below) != 1:
+                return None
+            other = parts[1] if parts[0] is below[0] else parts[0]
+            if not isinstance(other, Ref | Number):
+                return None
+            upper = self._subject_name(below[0])
+            factors.insert(0, (f"∂{upper}/∂{self._subject_name(gradient)}", other))
+            gradient = below[0]
+        if not factors:
+            return None
+        top = Notation().one(graph.loss) if graph.loss is not None else "E"
+        factors.insert(0, (f"∂{top}/∂{self._subject_name(gradient)}", gradient))
+        expr = Product(tuple(factor for _, factor in factors))
+        forms = [Form("symbols", expr, " · ".join(name for name, _ in factors)), Form("numbers", expr)]
+        return Step(0, self.names.element(start), forms, start, self.numbers(self.iteration))
+
+    def _of(self, ref: Ref) -> Expr:
+        return self._formula(_At(self.iteration, ref))
+
+    def _subject_name(self, gradient: Ref) -> str:
+        return self.names.element(Ref(self._subjects[gradient.node], gradient.index))
+
+    def _feeds(self, at: _At) -> str:
+        """What reads the number, in this iteration and as the start of the next."""
+        graph = self.trace.assembly(at.iteration).graph
+        names = list(dict.fromkeys(name for node in graph.nodes for name in self._readers(node, at.ref)))
+        said = [", ".join(names) or self.words("nothing_fed")]
+        for leaf, source in graph.carry.items():
+            if source is at.ref.node:
+                name = self.names.element(Ref(leaf, at.ref.index))
+                said.append(self.words("next_iteration", name=name, i=at.iteration + 1))
+        return "; ".join(said)
+
+    def _readers(self, node: Node, read: Ref) -> list[str]:
+        """The elements of a node whose formula reads a number."""
+        if node.inline or node.phase == "check" or not node.size or read.node not in _sources(node):
+            return []
+        places = indices(node.shape) if node.size <= READ else []
+        if not places or node.size * sum(1 for _ in refs(formula_of(node, places[0]))) > READ:
+            return [node.id]
+        found = [self.names.element(Ref(node, i)) for i in places if any(r == read for r in refs(formula_of(node, i)))]
+        if len(found) > LISTED:
+            return [str(self.words("elements_of", count=len(found), id=node.id))]
+        return found
+
+
+def _subject(graph: Graph, gradient: Node) -> Node | None:
+    """By which node a node of the backward pass is the derivative of the loss, if it is one."""
+    if gradient.phase != "backward" or gradient.word == "local_derivative":
+        return None
+    if isinstance(gradient.symbol, Derivative):
+        return gradient.symbol.of
+    of = next((node for node in graph.nodes if node.delta and node.delta.id == gradient.id), None)
+    return of if of is not None and of.delta is not None and of.delta.factor == 1 else None
+
+
+def _sources(node: Node) -> set[Node]:
+    """The nodes that a node's formula refers to: its operands, and those of inline ones."""
+    found: set[Node] = set()
+    for operand in node.inputs:
+        found |= _sources(operand) if operand.inline else {operand}
+    return found
+
+
+def _operands(expr: Expr) -> list[Ref]:
+    """The elements that stand in a formula, each once; not those behind a `…`."""
+
+    def read(part: Expr) -> Iterator[Ref]:
+        if isinstance(part, Ref):
+            yield part
+        elif not isinstance(part, Worked):
+            for child in children(part):
+                yield from read(child)
+
+    return list(dict.fromkeys(read(expr)))
+
+
+def _in_a_row(expr: Expr) -> Iterator[Expr]:
+    """The terms of sums within sums."""
+    if isinstance(expr, Sum):
+        for term in expr.terms:
+            yield from _in_a_row(term)
+    else:
+        yield expr
+
+
+def _worked_inside(expr: Expr) -> Iterator[Worked]:
+    if isinstance(expr, Worked):
+        yield expr
+    else:
+        for child in children(expr):
+            yield from _worked_inside(child)
+
+
+def _with_dots(expr: Expr) -> Expr:
+    """`…` for the terms that are not written."""
+    return Number(ONE.value, "…") if isinstance(expr, Worked) else rebuild(expr, _with_dots)
+
+
+def _flat(node: Node, index: Index) -> int:
+    place = 0
+    for extent, position in zip(node.shape, index, strict=True):
+        place = place * extent + position
+    return place
