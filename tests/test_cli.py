@@ -177,7 +177,7 @@ def test_phase_and_only_together(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("digits", "number"), [("4", "0.2984"), ("12", "0.298371108760"), ("all", "0.298371108760003"), ("9", "0.298371109")]
+    ("digits", "number"), [("4", "0.2984"), ("12", "0.298371108760"), ("all", r"0\.29837110876000[0-9]+"), ("9", "0.298371109")]
 )
 def test_digits(command: Command, digits: str, number: str) -> None:
     assert re.search(rf"= +{number}$", command("run", "mazur", "--digits", digits).out, re.M)
@@ -398,7 +398,7 @@ def test_explain(command: Command, quantity: str) -> None:
         (["run", "mazur", "--iterations", "0"], "--iterations"),
         (["run", "mazur", "--iterations", "-1"], "--iterations"),
         (["run", "mazur", "--iterations", "1000000000000"], "1,000,000,000,000"),
-        (["run", "mazur", "--iterations", "two"], "two"),
+        (["run", "mazur", "--iterations", "two"], "--iterations"),
         (["run", "mazur", "--max-rows", "1"], "--max-rows"),
         (["run", "mazur", "--max-terms", "some"], "--max-terms"),
         (["run", "mazur", "--lang", "fr"], "--lang"),

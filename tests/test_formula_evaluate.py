@@ -194,9 +194,7 @@ def grown(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
     return st.one_of(
         several.map(Sum),
         # sums along axes within each other: see test_sum_over_two_axes
-        several.map(
-            lambda terms: Sum(tuple(Negation(t) if isinstance(t, Sum) else t for t in terms), "unit")
-        ),
+        several.map(lambda terms: Sum(tuple(Negation(t) if isinstance(t, Sum) else t for t in terms), "unit")),
         several.map(Product),
         st.builds(Quotient, inner, inner),
         st.builds(Negation, inner),

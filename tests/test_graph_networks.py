@@ -60,7 +60,7 @@ def formulas_are_true(of: Computed) -> None:
                 line = numbers(form, lambda ref: float(of.values[ref.node][ref.index]), Floats())
                 assert abs(typed(line) - expected) <= 1e-12 * max(1.0, abs(expected)), (node.id, place, line)
             assert symbols(expr, name)
-        letters = tuple("nijm"[: len(node.shape)])
+        letters = tuple("nijmpqr"[: len(node.shape)])
         assert symbols(formula_of(node, letters), name, general=True)
 
 
@@ -114,9 +114,7 @@ def test_forward_mode_agrees_with_reverse_mode(path: Path) -> None:
     of = network(path=path)
     if of.graph.loss is None:
         return
-    forward = [
-        node for node in of.graph.nodes if node.phase not in ("backward", "update", "check", "tangent")
-    ]
+    forward = [node for node in of.graph.nodes if node.phase not in ("backward", "update", "check", "tangent")]
     for leaf in of.assembly.trainable[:2]:
         for place in places(leaf)[:3]:
             label = f"again.{leaf.id}{list(place)}"
@@ -140,9 +138,7 @@ def test_structure(path: Path) -> None:
             assert node.op.shape(*(operand.shape for operand in node.inputs)) == node.shape
         assert not node.axes or len(node.axes) == len(node.shape), node.id
         assert node.inline or not node.id.startswith("~"), node.id
-        assert (
-            isinstance(node.op, Fill) or node.inputs or isinstance(node.op, Leaf) or node.phase == "tangent"
-        )
+        assert isinstance(node.op, Fill) or node.inputs or isinstance(node.op, Leaf) or node.phase == "tangent"
     for leaf, new in of.graph.carry.items():
         assert isinstance(leaf.op, Leaf) and leaf.shape == new.shape
     optimizer = of.spec.network.optimizer
@@ -282,9 +278,7 @@ conventions: {update_order: sequential}
 @pytest.mark.parametrize(
     "conventions", ["", "delta_sign: error", "delta_scale: sample", "derivative_from: pre_activation"]
 )
-@pytest.mark.parametrize(
-    ("function", "loss"), [("sigmoid", "binary_cross_entropy"), ("softmax", "cross_entropy")]
-)
+@pytest.mark.parametrize(("function", "loss"), [("sigmoid", "binary_cross_entropy"), ("softmax", "cross_entropy")])
 def test_fused_delta_and_its_witness(function: str, loss: str, conventions: str) -> None:
     text = TWO_LAYERS.replace("activation: sigmoid", f"activation: {function}")
     of = network(text.replace("CONVENTIONS", conventions).replace("LOSS", loss))
@@ -300,9 +294,7 @@ def test_fused_delta_and_its_witness(function: str, loss: str, conventions: str)
     formulas_are_true(of)
 
 
-@pytest.mark.xfail(
-    reason="assemble._witness is given all bypasses, not those that Reverse took", raises=ValueError
-)
+@pytest.mark.xfail(reason="assemble._witness is given all bypasses, not those that Reverse took", raises=ValueError)
 def test_no_fused_delta_where_the_output_has_another_use() -> None:
     """Then grad.o.a is the whole derivative by o.a, and δ takes the long way."""
     loss = "\n  - {type: binary_cross_entropy}\n  - {type: half_squared_error, weight: 0.5}"
@@ -323,9 +315,7 @@ def test_upstream_inside_a_fused_loss(upstream: str) -> None:
     np.testing.assert_allclose(of["o.delta"], (0.5 + arriving) * (y - t), rtol=1e-12)
 
 
-@pytest.mark.xfail(
-    reason="build.losses takes the class axis, not softmax's own", raises=AssertionError, strict=True
-)
+@pytest.mark.xfail(reason="build.losses takes the class axis, not softmax's own", raises=AssertionError, strict=True)
 def test_fused_delta_along_another_axis_than_the_classes() -> None:
     """Softmax over the samples: the fused delta must use softmax's axis."""
     of = network(
@@ -403,9 +393,7 @@ def test_upstream_of_one_sample_is_repeated_and_a_number_fills() -> None:
 
 
 def test_without_loss_and_upstream_there_is_only_a_forward_pass() -> None:
-    of = network(
-        "data: {inputs: [[1, 2]]}\nlayers: [{type: dense, name: h, units: 1, weights: [[1, 2]], bias: 0}]"
-    )
+    of = network("data: {inputs: [[1, 2]]}\nlayers: [{type: dense, name: h, units: 1, weights: [[1, 2]], bias: 0}]")
     assert {node.phase for node in of.graph.nodes} == {"data", "parameter", "forward"}
 
 
@@ -428,23 +416,17 @@ def test_two_fused_losses_on_one_output() -> None:
     np.testing.assert_allclose(of["o.delta"], 2 * (of["o.a"] - of["t"]), rtol=1e-12)
 
 
-@pytest.mark.xfail(
-    reason="build.losses._adds_up looks at the sum of a whole row, not of each place", strict=True
-)
+@pytest.mark.xfail(reason="build.losses._adds_up looks at the sum of a whole row, not of each place", strict=True)
 def test_fused_delta_of_sequences_with_empty_targets() -> None:
     of = network("""
 data: {inputs: [[[0.5, 1.0], [1, 2]]], targets: [[[1, 0], [0, 0]]]}
 layers: [{type: dense, name: h, units: 2, activation: softmax}]
 loss: cross_entropy
 """)
-    np.testing.assert_allclose(
-        of["h.delta"], of["h.a"] * of["t"].sum(-1, keepdims=True) - of["t"], atol=1e-12
-    )
+    np.testing.assert_allclose(of["h.delta"], of["h.a"] * of["t"].sum(-1, keepdims=True) - of["t"], atol=1e-12)
 
 
-@pytest.mark.xfail(
-    reason="build.expressions gives q @ w the axis 'column', so that the samples are lost", strict=True
-)
+@pytest.mark.xfail(reason="build.expressions gives q @ w the axis 'column', so that the samples are lost", strict=True)
 def test_product_with_a_vector_keeps_the_samples() -> None:
     of = network("""
 data: {inputs: [[0.5, 1.0], [1, 2]], targets: [1, 0]}
@@ -456,9 +438,7 @@ loss: half_squared_error
     np.testing.assert_allclose(of["loss"], np.mean(0.5 * (of["p"] - [1, 0]) ** 2))
 
 
-@pytest.mark.xfail(
-    reason="Concat of scalars: IndexError instead of a problem with its place", raises=IndexError
-)
+@pytest.mark.xfail(reason="Concat of scalars: IndexError instead of a problem with its place", raises=IndexError)
 def test_concatenation_of_single_numbers_is_refused() -> None:
     with pytest.raises(SpecError):
         network("inputs: {a: 3, b: 4}\ngraph:\n  p: concat(a, b)\n  y: sum(p)\noutput: y\n")

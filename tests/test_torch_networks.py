@@ -50,9 +50,7 @@ def compare(text: str) -> tuple[Computed, TorchNetwork]:
             expected = theirs.node_gradient(id)
             np.testing.assert_allclose(ours[f"grad.{id}"], expected, **ALIKE, err_msg=f"grad.{id}")
     for id in ours.ids("check."):
-        np.testing.assert_allclose(
-            ours[id], ours[id.removeprefix("check.")], rtol=1e-9, atol=1e-12, err_msg=id
-        )
+        np.testing.assert_allclose(ours[id], ours[id.removeprefix("check.")], rtol=1e-9, atol=1e-12, err_msg=id)
     return ours, theirs
 
 
@@ -311,10 +309,7 @@ def dense_networks(draw: st.DrawFn) -> str:
         case "hinge" | "squared_hinge":
             targets: Any = [[rng.choice([-1, 1]) for _ in range(units)] for _ in range(batch)]
         case (
-            "binary_cross_entropy"
-            | "binary_cross_entropy_with_logits"
-            | "cross_entropy"
-            | "cross_entropy_with_logits"
+            "binary_cross_entropy" | "binary_cross_entropy_with_logits" | "cross_entropy" | "cross_entropy_with_logits"
         ):
             targets = array(batch, units, low=0.0, high=1.0)
         case _:

@@ -21,6 +21,7 @@ from bptrace.graph.op import Op, Term
 from bptrace.graph.reverse import Reverse
 from bptrace.ops.arithmetic import copy_of, scaled, split
 from bptrace.ops.leaves import Fill, Leaf
+from bptrace.optimizers.base import Updates
 from bptrace.spec.base import shape_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def assemble(spec: Spec, samples: int | None = None, *, extra: tuple[str, ...] =
     found = tables(spec, problems)
     count = len(next(iter(found.values())).rows) if found else 1
     builder = Builder(spec, count if samples is None else samples)
-    builder.problems = problems
+    builder.problems, builder.tables, builder.total = problems, found, count
     _Assembler(builder, found, extra).run()
     if builder.problems:
         raise SpecError(sorted(builder.problems, key=lambda problem: (problem.line, problem.column)))
@@ -83,7 +84,6 @@ class _Assembler:
 
     def run(self) -> None:
         builder = self.builder
-        self.settings = self.network.optimizer.settings(self.graph) if self.network.optimizer else {}
         output = self._graph_network() if self.network.graph else self._layers()
         if builder.problems or output is None:
             return
@@ -218,17 +218,16 @@ class _Assembler:
         if top is None:
             top = Node("E", Leaf(), (), (), "loss", symbol=Own("E"))
         wanted = [*self.builder.trainable, *self._wanted_inputs()]
-        updates: dict[Node, Node] = {}
-        optimizer = self.network.optimizer
+        updates = Updates(self.graph, self.network.optimizer) if self.network.optimizer else None
 
         def update(leaf: Node, gradient: Node) -> None:
-            if optimizer is not None and leaf in self.builder.trainable and leaf not in updates:
-                updates[leaf] = optimizer.update(self.graph, self.settings, leaf, gradient)
+            if updates is not None and leaf in self.builder.trainable and leaf not in updates.carry:
+                updates.add(leaf, gradient)
 
         sequential = self.network.conventions.update_order == "sequential"
         reverse = Reverse(
             self.graph, top, wanted,
-            read=(lambda node: updates.get(node, node)) if sequential else (lambda node: node),
+            read=(lambda node: updates.carry.get(node, node)) if sequential and updates else (lambda node: node),
             done=update if sequential else (lambda leaf, gradient: None),
             bypass=bypass,
         )  # fmt: skip
@@ -240,12 +239,15 @@ class _Assembler:
         for leaf in self.builder.trainable:
             if leaf in gradients:
                 update(leaf, gradients[leaf])
-        self.graph.carry.update(updates)
+        if updates is not None:
+            self.graph.carry.update(updates.carry)
 
     def _wanted_inputs(self) -> list[Node]:
-        """The data whose gradient is computed: those that are not too large, or asked for."""
+        """The data and initial states whose gradient is computed: those that are not too large, or asked for."""
         return [
-            node for node in self.inputs if node.size <= LARGEST_SHOWN_INPUT_GRADIENT or f"grad.{node.id}" in self.extra
+            node
+            for node in (*self.inputs, *self.builder.states)
+            if node.size <= LARGEST_SHOWN_INPUT_GRADIENT or f"grad.{node.id}" in self.extra
         ]
 
     def _upstream(self) -> dict[Node, Term]:

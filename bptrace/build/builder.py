@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from bptrace.build.data import Table
 from bptrace.build.initial import Drawer, Fan
 from bptrace.build.names import LayerNames, common_prefix
 from bptrace.errors import Problem
@@ -36,11 +37,14 @@ class Builder:
         self.network = spec.network
         self.conventions = spec.network.conventions
         self.samples = samples
+        self.total = samples  # the rows of all data, of which a batch has `samples`
         self.graph = Graph()
         self.problems: list[Problem] = []
         self.outputs: dict[str, Node] = {}
         self.unit_names: dict[str, tuple[str, ...]] = {}
         self.parameters: dict[str, dict[str, Node]] = {}
+        self.tables: dict[str, Table] = {}
+        self.states: list[Node] = []
         self.trainable: list[Node] = []
         self.held: list[Node] = []
         self.drawn: list[str] = []
@@ -87,37 +91,47 @@ class Builder:
         path: Path,
         *,
         fan: Fan,
+        given: Any = ...,
+        at: Path | None = None,
+        prefix: str = "",
     ) -> Node:
-        """A parameter of a layer: given, filled by a number, drawn, or shared with another layer."""
+        """A parameter of a layer: given, filled by a number, drawn, or shared with another layer.
+
+        Of a part that holds several (the gates of an lstm) `given` is this one's value (None where the
+        YAML has none), which stands at `at`; `prefix` goes before its sign in the id.
+        """
+        key = part if given is ... else f"{prefix}{sign}"
+        at = at or (*path, part)
         if layer.share:
-            return self._shared(layer, part, shape, path)
-        id = f"{name}.{sign}"
+            return self._shared(layer, key, shape, path)
+        id = f"{name}.{prefix}{sign}"
         size = 1
         for extent in shape:
             size *= extent
-        given = getattr(layer, part, None)
+        given = getattr(layer, part, None) if given is ... else given
         if isinstance(given, bool):
             given = None
         if size > LARGEST_PARAMETER:
             text = "×".join(map(str, shape))
-            self.problem((*path, part), f"{id} would have {text} = {size:,} elements", f"at most {LARGEST_PARAMETER:,}")
+            self.problem(at, f"{id} would have {text} = {size:,} elements", f"at most {LARGEST_PARAMETER:,}")
             size, shape = 0, (0,) * len(shape)
         if given is None:
-            values = self.drawer.draw(id, size, fan, part != "weights", layer.initializer)
+            values = self.drawer.draw(id, size, fan, part not in ("weights", "recurrent"), layer.initializer)
             self.drawn.append(id)
         elif isinstance(given, float):
             values = [given] * size
         elif shape_of(given) != shape:
             expected = f"the shape {list(shape)} ({', '.join(axes)})" if shape else "one number"
-            self.problem((*path, part), f"the shape is {list(shape_of(given))}", expected)
+            self.problem(at, f"the shape is {list(shape_of(given))}", expected)
             values = [0.0] * size
         else:
             values = _leaves(given)
-        names = LayerNames(layer.names, lambda p, m, e: self.problem((*path, "names", p), m, e)).flat(part, shape)
+        names = LayerNames(layer.names, lambda p, m, e: self.problem((*path, "names", p), m, e)).flat(key, shape)
         trainable = layer.trainable if isinstance(layer.trainable, bool) else layer.trainable.get(part, True)
         element = common_prefix(names, "θ" if part == "threshold" else sign) if names else sign
         array = sign if part != "threshold" else "θ"
-        word = {"weights": "weights", "bias": "bias", "threshold": "bias"}.get(part, "parameter")
+        words = {"weights": "weights", "recurrent": "weights", "bias": "bias", "recurrent_bias": "bias", "threshold": "bias"}
+        word = words.get(part, "parameter")
         node = self.graph.leaf(
             id,
             shape,
@@ -130,13 +144,32 @@ class Builder:
             word=word,
         )
         self.graph.name_elements(node)
-        self.parameters.setdefault(name, {})[part] = node
+        self.parameters.setdefault(name, {})[key] = node
         (self.trainable if trainable else self.held).append(node)
         if len(set(names)) < len(names) and trainable and shape:
             self.problem(
-                (*path, "names", part), "one name for several elements that are trained apart",
+                (*path, "names", key), "one name for several elements that are trained apart",
                 "a name each, or hold them (trainable), or tie them (shared_bias)",
             )  # fmt: skip
+        return node
+
+    def state(self, id: str, shape: Shape, given: Any, at: Path, **rest: Any) -> Node:
+        """The leaf of a layer's initial state (samples, units): a number, one row for all, or a row a sample.
+
+        A row a sample is data, so that a batch takes its own.
+        """
+        values: list[float] | None = None
+        if isinstance(given, float):
+            values = [given] * (shape[0] * shape[1])
+        elif shape_of(given) == shape[1:]:
+            values = _leaves(given) * shape[0]
+        elif shape_of(given) == (self.total, shape[1]):
+            self.tables[id] = Table(id, "state", [_leaves(row) for row in given], shape[1:])
+        else:
+            expected = f"a number, the shape [{shape[1]}] (units) or [{self.total}, {shape[1]}] (samples, units)"
+            self.problem(at, f"the shape is {list(shape_of(given))}", expected)
+        node = self.graph.leaf(id, shape, values, phase="data", **rest)
+        self.states.append(node)
         return node
 
     def _shared(self, layer: LayerSpec, part: str, shape: Shape, path: Path) -> Node:

@@ -63,7 +63,11 @@ def _print(chunks: Iterable[str]) -> None:
     """Write to standard output. A full disk is no bug, so it is reported; a closed pipe passes through."""
     for block in _blocks(chunks):
         try:
-            sys.stdout.write(block)
+            try:
+                sys.stdout.write(block)
+            except UnicodeEncodeError:  # a format that has no ASCII forms
+                sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+                sys.stdout.write(block)
             sys.stdout.flush()
         except BrokenPipeError:
             raise

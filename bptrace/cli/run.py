@@ -63,7 +63,7 @@ def print_trace(
 
         paint = painter()
     chunks = trace.lines(made, iterations, kind, flags, request.net, ascii_only=ascii_only, paint=paint)
-    output.write(chunks, destination, inputs=[request.net])
+    output.write(chunks, destination, inputs=[made.spec.file])
     if destination not in (None, "-"):
         output.note(f"wrote {destination}", quiet)
     if verbose:

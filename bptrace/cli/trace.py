@@ -53,7 +53,7 @@ def run(request: Request) -> tuple[Trace, list[int]]:
     if request.save is not None:
         from bptrace.engine.checkpoint import checkpoint_text
 
-        output.write([checkpoint_text(trace)], request.save, inputs=[request.net])
+        output.write([checkpoint_text(trace)], request.save, inputs=[network.spec.file])
     iterations = [k for k in shown(request.show, trace.count, request.default_show) if k in trace.recorded]
     return trace, iterations or trace.recorded[-1:]  # a run that ended early shows its end
 

@@ -26,6 +26,8 @@ SMALL = 100_000
 """Numbers in a row below which threads cost more than they bring."""
 LARGEST_ARENA = 8 << 30
 """Bytes that one iteration may need."""
+PIECE = 1 << 14
+"""Numbers that an update of all parameters takes at a time."""
 
 
 def numpy_for(layout: Layout) -> Any:
@@ -144,7 +146,7 @@ class ArrayEngine:
             out = self._slot(node) if node in self.layout.offsets else self.np.empty(node.shape)
             self._arrays[node] = out
             calls = self._calls if node in changing else self._fixed
-            calls += [_callable(*call) for call in self._kernel(node.op, self._operands(node), out)]
+            calls += self._bound(node.op, self._operands(node), out)
         self._bind_updates(leaves, late)
 
     def _operands(self, node: Node) -> list[Array]:
@@ -182,13 +184,24 @@ class ArrayEngine:
         for k, (op, operands, leaf_array) in enumerate(groups):
             others = [operand for j, group in enumerate(groups) if j != k for operand in group[1]]
             alone = not any(self.np.may_share_memory(leaf_array, other) for other in others)
-            calls = self._kernel(op, operands, leaf_array[...])
-            if not alone or not self._safe_in_place(calls, operands, leaf_array):
-                fresh = self.np.empty(leaf_array.shape)
-                calls = self._kernel(op, operands, fresh)
-                moved.append(partial(copy, leaf_array, fresh))
-            self._updates += [_callable(*call) for call in calls]
+            if alone and self._safe_in_place(self._kernel(op, operands, leaf_array[...]), operands, leaf_array):
+                out = leaf_array
+            else:
+                out = self.np.empty(leaf_array.shape)
+                moved.append(partial(copy, leaf_array, out))
+            self._updates += self._in_pieces(op, operands, out) if merged else self._bound(op, operands, out)
         self._updates += moved
+
+    def _bound(self, op: Op, operands: list[Array], out: Array) -> list[Callable[[], Any]]:
+        return [_callable(*call) for call in self._kernel(op, operands, out)]
+
+    def _in_pieces(self, op: Op, operands: list[Array], out: Array) -> list[Callable[[], Any]]:
+        """A merged update piece by piece, so that its work space stays in the processor's cache."""
+        calls: list[Callable[[], Any]] = []
+        for start in range(0, out.size, PIECE):
+            part = slice(start, start + PIECE)
+            calls += self._bound(op, [x[part] if x.shape else x for x in operands], out[part])
+        return calls
 
     def _safe_in_place(self, calls: list[Call], operands: list[Array], out: Array) -> bool:
         """Whether only the last call writes to `out`, and what it overwrites is read place by place."""

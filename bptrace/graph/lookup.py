@@ -36,13 +36,13 @@ class Part:
 
     node: Node
     elements: tuple[int, ...]
-    addend: int = 0
-    sample: int = 0
+    addend: int | None = None
+    sample: int | None = None
 
     @property
     def label(self) -> str:
         """What stands after the `/`, if only a part is named."""
-        return str(self.addend) if self.addend else f"sample{self.sample}" if self.sample else ""
+        return str(self.addend) if self.addend is not None else f"sample{self.sample}" if self.sample is not None else ""
 
 
 def find(graph: Graph, text: str) -> tuple[Node, int | None]:
@@ -85,9 +85,10 @@ def find_part(graph: Graph, text: str) -> Part:
         whole = find_part(graph, head)
         if whole.label:
             raise LookupFailedError(f"'{text}': {head} is an addend already", ())
-        part = Part(whole.node, whole.elements, 0 if sample != tail else int(tail), int(sample) if sample != tail else 0)
-        for element in part.elements:
-            formula(part, element)
+        number = int(sample)
+        part = Part(whole.node, whole.elements, *((None, number) if sample != tail else (number, None)))
+        for place in part.elements:
+            formula(part, place)  # is there such an addend
         return part
     node, element = find(graph, text)
     if element is not None:
@@ -99,9 +100,9 @@ def formula(part: Part, element: int) -> Expr:
     """The formula of one of the elements, or its addend."""
     index = index_of(part.node, element)
     whole = formula_of(part.node, index)
-    if part.sample:
-        return _share(part, whole)
-    if not part.addend:
+    if part.sample is not None:
+        return _share(part.node, whole, part.sample)
+    if part.addend is None:
         return whole
     while isinstance(copied := flat(whole), Ref) and copied.node.inputs:
         whole = formula_of(copied.node, copied.index)
@@ -121,6 +122,14 @@ def index_of(node: Node, element: int) -> Index:
     return tuple(reversed(index))
 
 
+def element_at(node: Node, index: Index) -> int:
+    """Where the element of an index stands, row by row."""
+    element = 0
+    for place, extent in zip(index, node.shape, strict=True):
+        element = element * extent + place
+    return element
+
+
 def element_id(node: Node, element: int) -> str:
     """The id of an element as it is typed: `h.z[2]`; the only sample is left out."""
     shown = [str(place + 1) for k, place in enumerate(index_of(node, element)) if not _only_sample(node, k)]
@@ -137,12 +146,13 @@ def column(graph: Graph, text: str, node: Node) -> tuple[int, ...] | None:
     named = graph.element_ids.get(name, [])
     if len(named) != 1:
         return None
-    axis, rest, index = node.axes.index("sample"), named[0][1], []
+    axis, rest = node.axes.index("sample"), named[0][1]
+    index: list[int] = []
     for k, extent in reversed(list(enumerate(node.shape))):
         if k != axis:
             rest, place = divmod(rest, extent)
             index.insert(0, place)
-    return tuple(_flat(node, (*index[:axis], sample, *index[axis:])) for sample in range(node.shape[axis]))
+    return tuple(element_at(node, (*index[:axis], sample, *index[axis:])) for sample in range(node.shape[axis]))
 
 
 def _through(graph: Graph, text: str) -> tuple[Node, int | None] | None:
@@ -159,7 +169,7 @@ def _through(graph: Graph, text: str) -> tuple[Node, int | None] | None:
     return None if found is None else (found, element)
 
 
-def _share(part: Part, whole: Expr) -> Expr:
+def _share(node: Node, whole: Expr, sample: int) -> Expr:
     """The part of a sum over the samples that comes from one of them."""
     counts: list[int] = []
 
@@ -167,7 +177,7 @@ def _share(part: Part, whole: Expr) -> Expr:
         match expr:
             case Sum(terms, "sample"):
                 counts.append(len(terms))
-                return terms[part.sample - 1] if 1 <= part.sample <= len(terms) else None
+                return terms[sample - 1] if 1 <= sample <= len(terms) else None
             case Sum(terms, axis):
                 found = [of_one for term in terms if (of_one := share(term)) is not None]
                 return Sum(tuple(found), axis) if found else None
@@ -177,8 +187,8 @@ def _share(part: Part, whole: Expr) -> Expr:
 
     found = share(whole)
     if found is None:
-        said = f"sums {counts[0]} samples, there is no sample {part.sample}" if counts else "is no sum over samples"
-        raise LookupFailedError(f"{part.node.id} {said}", ())
+        said = f"sums {counts[0]} samples, there is no sample {sample}" if counts else "is no sum over samples"
+        raise LookupFailedError(f"{node.id} {said}", ())
     return found
 
 
@@ -248,11 +258,4 @@ def _element(node: Node, inside: str, text: str) -> int:
     for place, extent in zip(places, shape, strict=True):
         if not 1 <= place <= extent:
             raise LookupFailedError(f"'{text}': {node.id} has places 1 to {extent} there", ())
-    return _flat(node, [place - 1 for place in places])
-
-
-def _flat(node: Node, index: Index | list[int]) -> int:
-    flat = 0
-    for place, extent in zip(index, node.shape, strict=True):
-        flat = flat * extent + place
-    return flat
+    return element_at(node, tuple(place - 1 for place in places))

@@ -68,7 +68,8 @@ class Node:
     sample's. `block` is the id of the block in which the page shows the node. An inline node (a
     view, a constant factor) has an id and values, but a reference to it is replaced by its formula.
     The gradient by a `quiet` node is inline. `delta` says under which name and sign the gradient by
-    a pre-activation is shown.
+    a pre-activation is shown. `step` is the time step that a node of a recurrent layer belongs to:
+    its place in the input from 1, 0 for the initial state.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Node:
     aliases: list[str] = field(default_factory=list)
     delta: DeltaName | None = None
     quiet: bool = False
+    step: int | None = None
 
     def __repr__(self) -> str:
         return f"<Node {self.id} {list(self.shape)}>"

@@ -1,7 +1,8 @@
 """Reverse mode: adds the backward pass to the graph, from the rules of the ops.
 
 Here, once for all ops, the gradients get their ids (`grad.h.W`), symbols (∂E/∂w5), axes and blocks.
-Contributions that meet at a node are nodes of their own (`grad.Q/NODE`), followed by their sum.
+Contributions that meet at a node are nodes of their own (`grad.Q/NODE`), followed by their sum; only
+what a parameter gets from the time steps of a layer is one node, whose formula is the sum over time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from bptrace.graph.node import Applied, Derivative, Node, Own, Phase
 from bptrace.graph.op import Op, Term
 from bptrace.ops.arithmetic import Add, Copy, Scale, scaled, split
 from bptrace.ops.leaves import Leaf
+from bptrace.ops.products import added
+from bptrace.ops.sequence import gathered
 
 DELTA = Own("δ", "δ")
 
@@ -53,6 +56,7 @@ class Reverse:
         self.gradients: dict[Node, Node] = {}
         self.fresh: set[Node] = set()
         self._waiting: dict[Node, int] = {}
+        self._outside_time: set[Node] = set()
 
     def _count_consumers(self) -> dict[Node, int]:
         waiting: dict[Node, int] = {}
@@ -92,6 +96,7 @@ class Reverse:
         self._waiting = self._count_consumers()
         for node, term in seeds.items():
             self.contributions.setdefault(node, []).append(("upstream", term))
+            self._outside_time.add(node)
         for node in reversed(self.forward):
             if node in self.needed and node not in self.gradients:
                 self._visit(node)
@@ -141,6 +146,8 @@ class Reverse:
 
     def _contribute(self, node: Node, operand: Node, term: Term) -> None:
         self.contributions.setdefault(operand, []).append((node.block if node.inline else node.id, term))
+        if node.step is None:
+            self._outside_time.add(operand)
 
     def _emitter(self, node: Node, operand: Node) -> Callable[..., Node]:
         several = len({o for o in node.inputs if o in self.needed}) > 1
@@ -158,7 +165,7 @@ class Reverse:
             return self.graph.add(
                 id, op, *inputs,
                 phase=self.phase, symbol=symbol, axes=operand.axes if alike else (),
-                names=(), layer=node.layer, block=self._block(operand), word="local_derivative",
+                names=(), layer=node.layer, block=self._block(operand), word="local_derivative", step=node.step,
             )  # fmt: skip
 
         return emit
@@ -183,12 +190,22 @@ class Reverse:
         if not found:
             return None
         if len(found) > 1:
-            term: Term = (Add(), tuple(self._contributions(node, found)))
+            term = self._over_time(node, found) or (Add(), tuple(self._contributions(node, found)))
         else:
             term = found[0][1]
         gradient = self._delta(node, term) if node.delta else self._gradient(node, term)
         self.gradients[node] = gradient
         return gradient
+
+    def _over_time(self, node: Node, found: list[tuple[str, Term]]) -> Term | None:
+        """What comes back from time steps alone as one operation: of a parameter that all steps share
+        the sum over time, of a sequence the gradients of its steps side by side."""
+        terms = [self._adopted(*term) for _, term in found]
+        whole = gathered(terms)
+        if whole is not None or node.phase != "parameter" or node in self._outside_time:
+            return whole
+        emit = self._emitter(node, node)
+        return added(emit, terms) or (Add(), tuple(emit(op, *inputs) for op, inputs in terms))
 
     def _contributions(self, node: Node, found: list[tuple[str, Term]]) -> list[Node]:
         parts: list[Node] = []
@@ -231,7 +248,7 @@ class Reverse:
             phase=self.phase, symbol=Derivative(self.top, node), axes=node.axes, names=(), layer=node.layer,
             word=word or ("passed_back" if node.phase == "forward" and node.layer else "gradient"),
             inline=node.quiet, block=self._gradient_block(node, op),
-            aliases=[f"grad.{alias}" for alias in node.aliases],
+            aliases=[f"grad.{alias}" for alias in node.aliases], step=node.step,
         )  # fmt: skip
 
     def _gradient_block(self, node: Node, op: Op) -> str:
@@ -250,7 +267,7 @@ class Reverse:
         plain = delta.factor == 1
         made = self.graph.add(
             delta.id, op, *inputs,
-            phase=self.phase, symbol=DELTA, axes=node.axes, names=delta.names, layer=node.layer, word="delta",
+            phase=self.phase, symbol=DELTA, axes=node.axes, names=delta.names, layer=node.layer, word="delta", step=node.step,
             aliases=[f"grad.{node.id}", *(f"grad.{alias}" for alias in node.aliases)] if plain else [],
         )  # fmt: skip
         if plain:

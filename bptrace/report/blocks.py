@@ -52,6 +52,8 @@ class Lines:
     lines: list[Line]
     stacked: bool = False
     """A working: each form on a line of its own, where the page is not wide."""
+    heading: str = "sample"
+    """What the first column holds, where there is one: the sample, or (`""`) the element."""
 
 
 @dataclass(slots=True)
@@ -157,6 +159,8 @@ class Block:
     parts: list[Part] = field(default_factory=list)
     latex: list[str] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
+    settings: list[tuple[str, Ref]] = field(default_factory=list)
+    """The settings that the block reads, by symbol."""
     zero: Node | None = None
     """The node that, where it is 0 everywhere, leaves nothing to show."""
     reason: str = ""

@@ -28,7 +28,7 @@ from bptrace.formula.expr import (
     worked,
 )
 from bptrace.formula.text import symbols
-from bptrace.graph.node import Derivative, Node, Updated
+from bptrace.graph.node import Derivative, Node, Of, Updated
 from bptrace.graph.op import formula_of
 from bptrace.ops.arithmetic import Add
 from bptrace.report.blocks import (
@@ -84,10 +84,14 @@ class Blocks:
         notation = Notation(last.layer, True, "w" if update else "")
         captions = [self._caption(node, notation, nodes) for node in (last, *nodes[:-1])]
         formulas = list(dict.fromkeys(formula for formula, _ in captions if formula))
-        right = next((shape for _, shape in captions[:1]), "") or self._settings(nodes)
+        right = next((shape for _, shape in captions[:1]), "")
         block = Block(last.block, self._word(last), formulas, right, nodes=list(nodes))
         if last.block == "loss" and last.phase == "loss":
             block.formulas = [self._loss_formula(nodes)]
+        block.settings = self._settings(nodes)
+        if update and only is None and any(isinstance(node.symbol, Of) for node in nodes):
+            block.parts = self._equations(nodes, notation)
+            return block
         for node in nodes:
             chosen = [i for n, i in only if n is node] if only is not None else None
             if chosen is None or chosen:
@@ -111,10 +115,46 @@ class Blocks:
             notation = Notation(last.layer, True)
             block.gates = [(notation.element(Ref(last, index)), Ref(slope, index)) for index in indices(last.shape)]
 
-    def _settings(self, nodes: Sequence[Node]) -> str:
-        """The settings that a block reads, with their values: η = 0.5."""
-        found = dict.fromkeys(o for node in nodes for o in node.inputs if o.phase == "setting")
-        return "   ".join(f"{Notation().one(node)} = {self.words.setting(node)}" for node in found)
+    def _settings(self, nodes: Sequence[Node]) -> list[tuple[str, Ref]]:
+        """The settings that a block reads."""
+        found: dict[Node, None] = {}
+
+        def read(node: Node) -> None:
+            for operand in node.inputs:
+                if operand.phase == "setting":
+                    found[operand] = None
+                elif operand.inline:
+                    read(operand)
+
+        for node in nodes:
+            read(node)
+        return [(Notation().one(node), Ref(node)) for node in sorted(found, key=lambda n: n.id != "setting.step")]
+
+    def _equations(self, nodes: Sequence[Node], notation: Notation) -> list[Part]:
+        """An optimizer with state: element by element, each equation a line that feeds the next."""
+        made: list[Part] = []
+        by_parameter: dict[Node, list[Node]] = {}
+        for node in nodes:
+            if isinstance(node.symbol, Of | Updated):
+                by_parameter.setdefault(node.symbol.of, []).append(node)
+        total = sum(parameter.size for parameter in by_parameter)
+        left = self.limits.rows
+        for parameter, own in by_parameter.items():
+            places, left_out = self._places(parameter, None, max(1, min(left, parameter.size)), ends=False)
+            lines: list[Line] = []
+            for index in places:
+                label = Notation("").element(Ref(parameter, index))
+                for node in own:
+                    name = notation.one(node) if isinstance(node.symbol, Of) else notation.element(Ref(node, index))
+                    forms = self._forms(formula_of(node, index), notation, False)
+                    lines.append(Line(name, forms, Ref(node, index), label))
+                    label = ""
+            made.append(Lines(lines, heading=""))
+            left = max(1, left - len(places))
+            if left_out and total > self.limits.rows:
+                command = self.limits.command(own[-1].id, "rows")
+                made.append(Sentence(self.words("rows_left_out", count=left_out, command=command)))
+        return _merged(made)
 
     # captions
 

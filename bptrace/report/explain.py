@@ -33,7 +33,7 @@ from bptrace.formula.expr import (
 )
 from bptrace.formula.text import symbols
 from bptrace.graph.graph import Graph
-from bptrace.graph.lookup import LookupFailedError, Part, element_id, find_part, formula, index_of
+from bptrace.graph.lookup import LookupFailedError, Part, element_at, element_id, find_part, formula, index_of
 from bptrace.graph.node import Derivative, Node, Updated
 from bptrace.graph.op import formula_of
 from bptrace.ops.leaves import Leaf
@@ -73,8 +73,7 @@ class Step:
 
     @cached_property
     def shown(self) -> list[tuple[str, str, Form]]:
-        """The forms with their signs and texts; one that repeats the one before, or only the value, is
-        left out."""
+        """The forms with their signs and texts; one that repeats the one before or the value is left out."""
         made: list[tuple[str, str, Form]] = []
         before: list[Worked] = []
         for form in self.forms:
@@ -85,9 +84,9 @@ class Step:
             if sign != "=" and self.numbers.paper:
                 break  # in paper mode a middle stands only where it is exact
             before = now
-            if not made or made[-1][1] != text:
+            if text != self.text and (not made or made[-1][1] != text):
                 made.append((sign, text, form))
-        return [] if len(made) == 1 and made[0][1] == self.text else made
+        return made
 
     @property
     def sign(self) -> str:
@@ -207,28 +206,33 @@ class _Explainer:
         self._subjects: dict[Node, Node] = {}
 
     def explanation(self, part: Part) -> Explanation:
-        node, element = part.node, part.elements[0]
-        asked = _At(self.iteration, Ref(node, index_of(node, element)))
-        said = element_id(node, element) + (f"/{part.label}" if part.label else "")
-        addend = flat(formula(part, element)) if part.label else None
-        if isinstance(addend, Ref):
-            asked, addend = _At(self.iteration, addend), None
-            said = element_id(addend_node := asked.ref.node, _flat(addend_node, asked.ref.index))
-        place = self.words("page_iteration", i=self.iteration, n=self.trace.count)
-        title = Title(said if said == self.text else f"{self.text} = {said}", place)
-        if addend is not None:
-            steps = list(self._addend(f"{self.names.element(asked.ref)}/{part.label}", addend))
-            return Explanation(title, steps, None, self.names.element(asked.ref), self.words, self.digits)
+        index = index_of(part.node, part.elements[0])
+        ref = Ref(part.node, index)
+        if part.label:
+            addend = flat(formula(part, part.elements[0]))
+            if not isinstance(addend, Ref):
+                label = f"/{part.label}"
+                steps = list(self._addend(self.names.element(ref) + label, _id(ref) + label, addend))
+                feeds = self.names.element(ref)
+                return Explanation(self._title(_id(ref) + label), steps, None, feeds, self.words, self.digits)
+            ref = addend  # the addend is a number of the graph
+        asked = _At(self.iteration, ref)
         steps = list(self._steps({asked: 0}, [(asked, 0)]))
-        return Explanation(title, steps, self._product(asked.ref), self._feeds(asked), self.words, self.digits)
+        return Explanation(
+            self._title(_id(ref)), steps, self._product(ref), self._feeds(asked), self.words, self.digits
+        )
+
+    def _title(self, id: str) -> Title:
+        place = self.words("page_iteration", i=self.iteration, n=self.trace.count)
+        return Title(id if id == self.text else f"{self.text} = {id}", place)
 
     # the steps
 
-    def _addend(self, name: str, expr: Expr) -> Iterator[Step | Remark]:
+    def _addend(self, name: str, id: str, expr: Expr) -> Iterator[Step | Remark]:
         """The derivation of a part of a formula, which is no number of the graph itself."""
         whole = self._short(expr)
-        numbers = self.numbers(self.iteration)
-        yield Step(0, name, self._forms(whole), Worked(whole), numbers)
+        yield Step(0, name, self._forms(whole), Worked(whole), self.numbers(self.iteration))
+        yield from self._left_out(whole, id, 0)
         below = [_At(self.iteration, ref) for ref in _operands(whole)]
         yield from self._steps(dict.fromkeys(below, 1), [(at, 1) for at in below])
 
@@ -242,12 +246,18 @@ class _Explainer:
                     levels[operand] = level + 1
                     waiting.append((operand, level + 1))
         done: set[_At] = set()
+        given: set[tuple[int, str]] = set()  # one name may stand for several elements: b1
         stack = list(reversed(roots))
         while stack:
             at, level = stack.pop()
             done.add(at)
+            if not self._operands(at) and isinstance(at.ref.node.op, Leaf):
+                if (name := (at.iteration, self.names.element(at.ref))) in given:
+                    continue
+                given.add(name)
             yield self._step(at, level)
-            yield from self._left_out(at, level)
+            if not isinstance(at.ref.node.op, Leaf):
+                yield from self._left_out(self._formula(at), _id(at.ref), level)
             operands = self._operands(at)
             elsewhere = [o for o in operands if o in levels and self._operands(o)]
             above = [o for o in elsewhere if o in done]
@@ -277,13 +287,12 @@ class _Explainer:
         node = at.ref.node
         before = self._before(at)
         if before is not None:
-            name = self.words("next_iteration", name=self.names.element(before.ref), i=before.iteration)
             if self._operands(at):
-                return str(name)
-            return str(self.words("parameter_before", name=name, count=self.iteration - before.iteration + 1))
+                return self.words("next_iteration", name=self.names.element(before.ref), i=before.iteration)
+            return self.words("parameter_before", count=self.iteration - before.iteration + 1)
         if node.phase == "setting":
-            return str(self.words("setting", name=node.id.removeprefix("setting.")))
-        return str(self.words("given_data" if node.phase == "data" else "starting_parameter"))
+            return self.words("setting", name=node.id.removeprefix("setting."))
+        return self.words("given_data" if node.phase == "data" else "starting_parameter")
 
     def _forms(self, whole: Expr) -> list[Form]:
         """With symbols, with numbers, then worked out operation by operation until nothing is left to do."""
@@ -297,12 +306,9 @@ class _Explainer:
             forms.append(Form("middle", middle))
         return forms
 
-    def _left_out(self, at: _At, level: int) -> Iterator[Remark]:
+    def _left_out(self, expr: Expr, id: str, level: int) -> Iterator[Remark]:
         """What a `…` in a long sum stands for."""
-        if isinstance(at.ref.node.op, Leaf):
-            return
-        for leaf in _worked_inside(self._formula(at)):
-            id = element_id(at.ref.node, _flat(at.ref.node, at.ref.index))
+        for leaf in _worked_inside(expr):
             command = f"bptrace explain {shlex.quote(self.trace.spec.file)} {shlex.quote(id)} --max-terms all"
             count = len(children(leaf.of))
             yield Remark(level + 1, self.words("terms_behind_dots", count=count, command=command))
@@ -334,15 +340,13 @@ class _Explainer:
         """The terms of each sum in one row, those in the middle of a long one as their value."""
         if not isinstance(expr, Sum):
             return rebuild(expr, self._short)
-        terms: list[Expr] = []
-        for term in expr.terms:
-            short = self._short(term) if not isinstance(term, Sum) else Sum(tuple(_in_a_row(term)))
-            terms.extend(short.terms if isinstance(short, Sum) else [short])
-        if self.terms is not None and len(terms) > max(2, self.terms):
-            first = (max(2, self.terms) + 1) // 2
-            last = len(terms) - (max(2, self.terms) - first)
+        terms = [self._short(term) for term in _in_a_row(expr)]
+        most = len(terms) if self.terms is None else max(2, self.terms)
+        if len(terms) > most:
+            first = (most + 1) // 2
+            last = len(terms) - (most - first)
             terms[first:last] = [Worked(Sum(tuple(terms[first:last])))]
-        return Sum(tuple(self._short(term) if not isinstance(term, Worked) else term for term in terms))
+        return Sum(tuple(terms))
 
     def _operands(self, at: _At) -> list[_At]:
         """The numbers that a step reads, in reading order."""
@@ -365,7 +369,7 @@ class _Explainer:
         nodes = self.trace.assembly(hidden[0].iteration).graph.ancestors({at.ref.node for at in hidden})
         given = [node for node in nodes if isinstance(node.op, Leaf)]
         kinds = [[n for n in given if n.phase == phase] for phase in ("data", "parameter", "setting")]
-        chosen = next((kind for kind in kinds if kind), [])
+        chosen = set(next((kind for kind in kinds if kind), []))
         if sum(node.size for node in nodes) > READ // 100:
             return sorted(node.id for node in chosen)
         found: dict[_At, None] = dict.fromkeys(hidden)
@@ -375,21 +379,21 @@ class _Explainer:
                 if operand not in found:
                     found[operand] = None
                     waiting.append(operand)
-        names = {(n.id, r.index): self._name(at, at.iteration) for at in found for r in [at.ref] if (n := r.node) in chosen}
-        listed = [names[key] for key in sorted(names)]
+        leaves = sorted({at.ref for at in found if at.ref.node in chosen}, key=lambda ref: (ref.node.id, ref.index))
+        listed = [self.names.element(ref) for ref in leaves]
         return listed if len(listed) <= LISTED else [*listed[: LISTED - 2], "…", listed[-1]]
 
     def _name(self, at: _At, iteration: int) -> str:
         """A number's name, with its iteration where that is another one."""
         name = self.names.element(at.ref)
-        return name if at.iteration == iteration else str(self.words("next_iteration", name=name, i=at.iteration))
+        return name if at.iteration == iteration else self.words("next_iteration", name=name, i=at.iteration)
 
     # the closing part
 
     def _product(self, asked: Ref) -> Step | None:
         """The chain rule in one line, where every gradient on the way is a product or a copy of the next."""
         graph = self.trace.assembly(self.iteration).graph
-        self._subjects = {n: of for n in graph.nodes if (of := _subject(graph, n)) is not None}
+        self._subjects = _subjects(graph)
         start = asked
         if isinstance(asked.node.symbol, Updated):
             of = [r for r in _operands(self._of(asked)) if self._subjects.get(r.node) is asked.node.symbol.of]
@@ -404,8 +408,8 @@ class _Explainer:
             whole = self._of(gradient)
             parts = whole.factors if isinstance(whole, Product) else (whole, ONE)
             below = [part for part in parts if isinstance(part, Ref) and part.node in self._subjects]
-            if not any(ref.node in self._subjects for ref in _operands(whole)):
-                break
+            if not any(ref.node in self._subjects or ref.node.word == "delta" for ref in _operands(whole)):
+                break  # here the loss itself is differentiated
             if len(parts) != 2 or len(below) != 1:
                 return None
             other = parts[1] if parts[0] is below[0] else parts[0]
@@ -448,18 +452,25 @@ class _Explainer:
             return [node.id]
         found = [self.names.element(Ref(node, i)) for i in places if any(r == read for r in refs(formula_of(node, i)))]
         if len(found) > LISTED:
-            return [str(self.words("elements_of", count=len(found), id=node.id))]
+            return [self.words("elements_of", count=len(found), id=node.id)]
         return found
 
 
-def _subject(graph: Graph, gradient: Node) -> Node | None:
-    """By which node a node of the backward pass is the derivative of the loss, if it is one."""
-    if gradient.phase != "backward" or gradient.word == "local_derivative":
-        return None
-    if isinstance(gradient.symbol, Derivative):
-        return gradient.symbol.of
-    of = next((node for node in graph.nodes if node.delta and node.delta.id == gradient.id), None)
-    return of if of is not None and of.delta is not None and of.delta.factor == 1 else None
+def _id(ref: Ref) -> str:
+    return element_id(ref.node, element_at(ref.node, ref.index))
+
+
+def _subjects(graph: Graph) -> dict[Node, Node]:
+    """The nodes of the backward pass that are a derivative of the loss, each with the node by which."""
+    deltas = {node.delta.id: node for node in graph.nodes if node.delta and node.delta.factor == 1}
+    found: dict[Node, Node] = {}
+    for node in graph.nodes:
+        if node.phase == "backward" and node.word != "local_derivative":
+            if isinstance(node.symbol, Derivative):
+                found[node] = node.symbol.of
+            elif node.id in deltas:
+                found[node] = deltas[node.id]
+    return found
 
 
 def _sources(node: Node) -> set[Node]:
@@ -504,9 +515,3 @@ def _with_dots(expr: Expr) -> Expr:
     """`…` for the terms that are not written."""
     return Number(ONE.value, "…") if isinstance(expr, Worked) else rebuild(expr, _with_dots)
 
-
-def _flat(node: Node, index: Index) -> int:
-    place = 0
-    for extent, position in zip(node.shape, index, strict=True):
-        place = place * extent + position
-    return place

@@ -50,7 +50,7 @@ class Notation:
             case Applied(function, of):
                 return f"{function}({self.one(of)})"
             case Of(symbol, of):
-                return f"{symbol}({self.one(of)})"
+                return symbol if self.parameter else f"{symbol}({self.one(of)})"
 
     def _suffix(self, node: Node) -> str:
         foreign = node.layer and node.layer != self.layer and node.phase in ("parameter", "forward", "backward")

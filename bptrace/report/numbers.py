@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from bptrace.formula.evaluate import Decimals, Floats, Fractions, evaluate
-from bptrace.formula.expr import Choice, Expr, Number, Ref, Worked, children, refs
+from bptrace.formula.expr import Choice, Expr, Negation, Number, Ref, Worked, children, refs
 from bptrace.formula.text import OPPOSITES, RELATIONS, ChoiceSlot, Piece, Slot, pieces, place
 from bptrace.graph.node import Node
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SIGNIFICANT = 7
 """Digits of a number that is too small for its decimals."""
+FLOAT_DIGITS = 15
+"""Digits that every float has; the ones after them say nothing."""
 
 _FLOATS, _DECIMALS, _FRACTIONS = Floats(), Decimals(), Fractions()
 _HOLDS = {
@@ -47,7 +49,7 @@ def special(value: float) -> str:
 
 def fixed(value: float, digits: int) -> str:
     """`value` with a fixed number of decimals, or with seven significant digits where that would
-    leave less than half of the decimals significant."""
+    leave less than half of the decimals significant. More digits than a float has are not shown."""
     if value - value != 0:
         return special(value)
     if value == 0:
@@ -56,6 +58,10 @@ def fixed(value: float, digits: int) -> str:
     if size < 1 and digits + 1 + math.floor(math.log10(size)) < digits / 2:
         places = max(SIGNIFICANT, (digits + 1) // 2) - 1
         return f"{value:.{places}e}"
+    if size * 10.0**digits >= 10.0**FLOAT_DIGITS:
+        if size >= 10.0**FLOAT_DIGITS:
+            return f"{value:.{FLOAT_DIGITS - 1}e}"
+        digits = FLOAT_DIGITS - 1 - math.floor(math.log10(size))
     text = f"{value:.{digits}f}"
     doubled = size * 2 * 10**digits
     if doubled == math.floor(doubled) and doubled % 2 == 1:
@@ -259,8 +265,16 @@ class Numbers:
         return "=" if self.holds(last, self.leaf_text(value)) else "≈"
 
     def middle_sign(self, middle: Expr) -> str:
-        """`=` or `≈` before a middle: each number worked out follows from those it replaces."""
-        return "=" if all(self.holds(leaf.of, self.worked_text(leaf)) for leaf in _worked(middle)) else "≈"
+        """`=` or `≈` before a middle: each number worked out follows from those it replaces.
+
+        A number that stood in the line before (a shared sum) is not worked out here.
+        """
+        new = (leaf for leaf in _worked(middle) if all(_is_number(child) for child in children(leaf.of)))
+        return "=" if all(self.holds(leaf.of, self.worked_text(leaf)) for leaf in new) else "≈"
+
+
+def _is_number(expr: Expr) -> bool:
+    return isinstance(expr, Ref | Number | Worked) or isinstance(expr, Negation) and _is_number(expr.of)
 
 
 def _float(text: str) -> float:

@@ -6,7 +6,6 @@ numbers of one iteration at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from bptrace.graph.node import Node
 from bptrace.report.blocks import Block, Heading, Sentence
 from bptrace.report.blocks_of import Blocks, Limits
 from bptrace.report.labels import Words
-from bptrace.report.numbers import Numbers, short
+from bptrace.report.numbers import Numbers
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
@@ -43,13 +42,10 @@ class Options:
 class PageWords(Words):
     """The words together with the names that labels need."""
 
-    def __init__(
-        self, graph: Graph, language: str, units: dict[str, tuple[str, ...]], setting: Callable[[Node], str]
-    ) -> None:
+    def __init__(self, graph: Graph, language: str, units: dict[str, tuple[str, ...]]) -> None:
         super().__init__(language)
         self.graph = graph
         self.units = units
-        self.setting = setting
 
 
 class Page:
@@ -60,7 +56,7 @@ class Page:
         self.assembly = assembly
         self.options = options
         graph = assembly.graph
-        self.words = PageWords(graph, options.language, assembly.unit_names, lambda node: short(graph.values[node][0]))
+        self.words = PageWords(graph, options.language, assembly.unit_names)
         self.blocks = Blocks(self.words, Limits(options.rows, options.terms, options.net), assembly.samples)
         self.items: list[Heading | Block] = []
         self._build()

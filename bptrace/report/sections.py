@@ -200,7 +200,7 @@ def parameter_boxes(assembly: Assembly, numbers: Numbers, words: Words) -> list[
     """A box a layer: its weights with the names of rows and columns, and its other parameters."""
     by_layer: dict[str, list[Node]] = {}
     for node in assembly.graph.nodes:
-        if node.phase == "parameter":
+        if node.phase == "parameter" and node.word != "state":
             by_layer.setdefault(node.layer, []).append(node)
     boxes: list[list[list[str]]] = []
     for nodes in by_layer.values():

@@ -22,9 +22,9 @@ class _Writer:
         self.columns = columns
         self.ascii = ascii_only
         steps = [step for step in explanation.steps if isinstance(step, Step)]
-        self.decimals = 9 if explanation.digits is None else explanation.digits
-        values = [self._value(step) for step in [*steps, *filter(None, [explanation.product])]]
-        self.value_width = max(3 + self.decimals, *map(width, values))
+        self.decimals = max(_decimals(step.text) for step in steps)
+        values = [width(self._value(step)) for step in steps]
+        self.value_width = max(3 + (9 if explanation.digits is None else explanation.digits), *values)
         self.sign_column = columns - 1 - self.value_width - (3 if ascii_only else 2)
 
     def lines(self) -> Iterator[str]:
@@ -81,10 +81,7 @@ class _Writer:
     def _value(self, step: Step) -> str:
         """The value, its decimal point under the others."""
         text = step.text
-        decimals = len(text.partition(".")[2]) if "." in text else -1
-        if "e" in text or "/" in text or (step.forms and decimals < 0):
-            return text
-        return text + " " * (self.decimals - decimals)
+        return text if "e" in text else text + " " * (self.decimals - _decimals(text))
 
     def _with_value(self, left: str, sign: str, value: str, indent: int) -> Iterator[str]:
         *before, last = broken(left, self.columns - 1, indent)
@@ -94,3 +91,8 @@ class _Writer:
             last = ""
         field = padded(sign, 2 if self.ascii else 1)
         yield f"{padded(last, self.sign_column)}{field} {right(value, self.value_width)}"
+
+
+def _decimals(number: str) -> int:
+    """How far a number reaches to the right of its decimal point, the point included."""
+    return 0 if "e" in number or "." not in number else len(number) - number.index(".")

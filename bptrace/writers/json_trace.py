@@ -20,7 +20,6 @@ from bptrace.graph.op import formula_of
 from bptrace.report.notation import Notation, indices
 
 if TYPE_CHECKING:
-    from bptrace.build.assemble import Assembly
     from bptrace.graph.graph import Graph
     from bptrace.trace import Trace, Values
 
@@ -51,11 +50,8 @@ def json_trace(
     yield f'{{"format": {encode(FORMAT)}, "version": {VERSION}, "name": {encode(trace.network.name)},\n'
     yield f' "engine": {encode(dict(trace.engine))},\n "conventions": {encode(conventions(trace))},\n'
     yield ' "nodes": ['
-    first = True
-    for assembly in _assemblies(trace, chosen):
-        for entry in nodes(assembly.graph, first):
-            yield f"{'' if first else ','}\n  {encode(entry)}"
-            first = False
+    for k, (node, names) in enumerate(_nodes(trace, chosen)):
+        yield f"{',' if k else ''}\n  {encode(node_entry(node, names))}"
     yield '\n ],\n "iterations": ['
     for k, iteration in enumerate(chosen):
         yield f"{',' if k else ''}\n"
@@ -141,20 +137,21 @@ def conventions(trace: Trace) -> dict[str, Any]:
     return {**found, "layers": own} if own else found
 
 
-def nodes(graph: Graph, first: bool = True) -> Iterator[dict[str, Any]]:
-    """What is known of each stored node before any number."""
-    names = Names(graph)
-    for node in graph.stored():
-        yield _node(node, names)
+def _nodes(trace: Trace, iterations: Sequence[int]) -> Iterator[tuple[Node, Names]]:
+    """The stored nodes of all iterations. Batches of different sizes have a graph each, and nearly
+    always the same nodes: shapes and formulas are those of the first."""
+    seen: set[str] = set()
+    graphs: list[Graph] = []
+    for graph in (trace.assembly(i).graph for i in iterations) if iterations else [trace.final_assembly.graph]:
+        if not any(graph is known for known in graphs):
+            graphs.append(graph)
+            names = Names(graph)
+            yield from ((node, names) for node in graph.stored() if node.id not in seen)
+            seen.update(node.id for node in graph.stored())
 
 
-def _assemblies(trace: Trace, iterations: Sequence[int]) -> list[Assembly]:
-    """The graphs of the iterations, one a size of batch."""
-    found = list(dict.fromkeys(id(trace.assembly(i)) for i in iterations))
-    return [next(a for i in iterations if id(a := trace.assembly(i)) == key) for key in found]
-
-
-def _node(node: Node, names: Names) -> dict[str, Any]:
+def node_entry(node: Node, names: Names) -> dict[str, Any]:
+    """What is known of a node before any number."""
     entry: dict[str, Any] = {
         "id": node.id,
         "aliases": list(node.aliases),

@@ -109,9 +109,9 @@ class MarkdownWriter(TextWriter):
         elif block.formulas:
             yield ""
             yield ", ".join(cell(formula) for formula in block.formulas)
-        if block.right:
+        if self._aside(block):
             yield ""
-            yield cell(block.right)
+            yield cell(self._aside(block))
         fenced: list[Part] = []
         for part in self._parts(block):
             if isinstance(part, Table | Sentence):

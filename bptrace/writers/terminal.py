@@ -195,13 +195,20 @@ class TextWriter:
             else:
                 lines[-1] += "," if k else ""
                 lines.append(" " * (width(block.id) + 2) + formula)
-        if block.right:
-            if width(lines[-1]) + 2 + width(block.right) <= self.columns - 1:
-                lines[-1] = self._both_ends(lines[-1], block.right)
+        aside = self._aside(block)
+        if aside:
+            if width(lines[-1]) + 2 + width(aside) <= self.columns - 1:
+                lines[-1] = self._both_ends(lines[-1], aside)
             else:
-                lines.append(right(block.right, self.columns - 1))
+                lines.append(right(aside, self.columns - 1))
         for line in lines:
             yield from broken(line, self.columns, width(block.id) + 4)
+
+    def _aside(self, block: Block) -> str:
+        """What stands right in the caption: shapes of the matrix form, or the settings."""
+        if block.right:
+            return block.right
+        return "   ".join(f"{name} = {self._numbers.text(ref)}" for name, ref in block.settings)
 
     def _part(self, part: Part) -> Iterator[str]:
         match part:
@@ -269,8 +276,8 @@ class TextWriter:
     def _lines(self, part: Lines) -> Iterator[str]:
         names = max(width(line.name) for line in part.lines)
         samples = max(width(line.sample) for line in part.lines)
-        if samples:
-            word = str(self.words("sample"))
+        if samples and part.heading:
+            word = str(self.words(part.heading))
             samples = max(samples, width(word))
             yield f" {word}"
         for line in part.lines:

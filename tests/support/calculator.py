@@ -17,7 +17,7 @@ from bptrace.formula.text import ChoiceSlot, Slot, pieces, place
 _TOKEN = re.compile(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|[a-z]+|[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+|[-+·/^√|(),])")
 _PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _FUNCTIONS: dict[str, Any] = {
-    "exp": math.exp, "ln": math.log, "tanh": math.tanh, "sin": math.sin, "cos": math.cos, "erf": math.erf,
+    "exp": math.exp, "ln": lambda x: _log(x), "tanh": math.tanh, "sin": math.sin, "cos": math.cos, "erf": math.erf,
     "max": max, "min": min,
 }  # fmt: skip
 _RELATIONS: dict[str, Any] = {
@@ -53,6 +53,18 @@ def name(ref: Ref) -> str:
 def typed(text: str) -> float:
     """What a calculator shows for a line of text."""
     return _Calculator(text).result()
+
+
+def _log(x: float) -> float:
+    if x <= 0:
+        raise ZeroDivisionError(f"ln {x}")
+    return math.log(x)
+
+
+def _sqrt(x: float) -> float:
+    if x < 0:
+        raise ZeroDivisionError(f"√{x}")
+    return math.sqrt(x)
 
 
 class _Calculator:
@@ -103,10 +115,10 @@ class _Calculator:
     def power(self) -> float:
         if self.peek() == "√":
             self.take()
-            return math.sqrt(self.power())
+            return _sqrt(self.power())
         if self.peek() == "ln" and self.tokens[self.at][2]:
             self.take()
-            return math.log(self.power())
+            return _log(self.power())
         base = self.atom()
         if self.peek() == "^":
             self.take()

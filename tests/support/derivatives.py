@@ -20,9 +20,7 @@ from support.ops import leaves_of, tiny
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def pulled_back(
-    op: Op, arrays: tuple[Array, ...], cotangent: Array | Fraction, **how: Any
-) -> list[Array | None]:
+def pulled_back(op: Op, arrays: tuple[Array, ...], cotangent: Array | Fraction, **how: Any) -> list[Array | None]:
     """What a cotangent (an array, or one constant for all places) gives each operand.
 
     `phase` is the leaves' phase; `quarter` sends the cotangent through a division by 4 that stands in

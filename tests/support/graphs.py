@@ -11,8 +11,7 @@ GRAPHS = {
     "column and row": "y: mean(reshape(v, shape=[3, 1]) * w + s)",
     "matrix products": "p: A @ v\nq: p @ B\ny: q @ q + sum(B @ transpose(A))",
     "dot": "y: dot(v, w) * dot(A, v) @ p\np: dot(B, v)",
-    "reductions": "p: sum(A, axis=0) @ w + sum(mean(A, axis=1))\n"
-    "y: p + max(A) + sum(max(A, axis=0)) + sum(min(A, 1))",
+    "reductions": "p: sum(A, axis=0) @ w + sum(mean(A, axis=1))\ny: p + max(A) + sum(max(A, axis=0)) + sum(min(A, 1))",
     "negative axes": "y: sum(sum(A, axis=-1)**2) + sum(max(A, axis=-2))",
     "larger of two": "y: sum(max(v, w) * min(v, 0.1)) + max(s, 2) + sum(max(A, v))",
     "larger of itself": "y: sum(max(w, w) * v)",

@@ -86,9 +86,7 @@ def leaves_of(graph: Graph, arrays: tuple[Array, ...], phase: Any = "data") -> l
     ]
 
 
-def tiny(
-    op: Op, arrays: tuple[Array, ...], phase: Any = "data", **rest: Any
-) -> tuple[Graph, list[Node], Node]:
+def tiny(op: Op, arrays: tuple[Array, ...], phase: Any = "data", **rest: Any) -> tuple[Graph, list[Node], Node]:
     """A graph of one operation: its leaves and its node `f`."""
     graph = Graph()
     leaves = leaves_of(graph, arrays, phase)

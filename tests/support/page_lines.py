@@ -1,8 +1,8 @@
 """Reads a printed page back and judges every line on it, with nothing but the text.
 
 `read_text` and `read_markdown` sort the lines of a page into equations, captions, headings, sentences, data
-and results; `Judge` works each equation out in decimal arithmetic with 60 digits. Nothing of bptrace's own
-formulas, numbers or evaluation is used, only its catalogue, to recognise sentences and table headings.
+and results; `Judge` works each equation out in decimal arithmetic with 60 digits. Neither uses anything of
+bptrace but its catalogue, to recognise sentences and table headings. `pages` and `printed` make the pages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from string import Formatter
 from typing import Any
 
+import bptrace
+from bptrace.report.blocks import Block, Columns, Lines, RunningSum, Table
+from bptrace.report.document import Document, PageOf
 from bptrace.report.labels.en import WORDS
+from bptrace.report.page import Options
+from bptrace.writers.markdown import MarkdownWriter
+from bptrace.writers.terminal import Style, TextWriter
 
 PRECISION = 60
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
@@ -320,9 +326,17 @@ class Equation:
     name: str
     forms: list[tuple[str, str]]
     sign: str
+    """`=`, `≈`, or nothing where a number stands in a column of its own (a running sum)."""
     value: str
     line: int = 0
-    source: str = ""
+    """Its first line among those of the page that are not blank."""
+    lines: tuple[str, ...] = ()
+    counted: bool = True
+    """Whether its value stands in the value column; not so in the rows of a running sum."""
+
+    @property
+    def source(self) -> str:
+        return " / ".join(line.strip() for line in self.lines)
 
 
 @dataclass
@@ -342,7 +356,7 @@ class Read:
             self.given.update(abs(Decimal(n)) for line in lines for n in NUMBER.findall(line))
 
     def equation(self, equation: Equation, *lines: str) -> None:
-        equation.line, equation.source = len(self.kinds), " / ".join(line.strip() for line in lines)
+        equation.line, equation.lines = len(self.kinds), lines
         self.equations.append(equation)
         self.add("equation", *lines)
 
@@ -479,6 +493,7 @@ class _Body:
         self.addends: list[str] = []
         self.total = ""
         self.left_out = False
+        self.added_up = ""
 
     def read(self, lines: Sequence[str]) -> None:
         k = 0
@@ -488,6 +503,7 @@ class _Body:
             if taken:
                 self.made.add("sentence", *lines[k : k + taken])
                 self.left_out |= self.mode == "table"
+                self.added_up = ""
                 k += taken
                 continue
             if _TABLE.fullmatch(line):
@@ -501,7 +517,7 @@ class _Body:
                 self.mode = "columns"
             elif _RUNNING.fullmatch(line):
                 self.made.add("caption", line)
-                self.mode = "running"
+                self.mode, self.added_up = "running", "0"
             elif line.startswith(f" {WORDS['others']} "):
                 taken = _continued(lines, k)
                 self.made.add("data", *lines[k : k + taken])
@@ -590,8 +606,6 @@ class _Body:
             self.addends, self.total, self.left_out = [], "", False
         label, form = _labelled(left)
         forms = [("=", form)] if form else []
-        if form and not forms:
-            raise UnreadableError(text)
         self.addends.append(value)
         self.made.equation(Equation(label, forms, sign, value), *lines)
 
@@ -635,7 +649,12 @@ class _Body:
         found = re.fullmatch(rf" +(\d+)  (.+?) += +({NUMBER.pattern}) +({NUMBER.pattern})", line)
         if not found:
             raise UnreadableError(f"no row of a running sum: {line!r}")
-        self.made.equation(Equation(found[1], [("=", found[2])], "=", found[3]), line)
+        self.made.equation(Equation(found[1], [("=", found[2])], "=", found[3], counted=False), line)
+        if self.added_up:
+            added = f"{self.added_up} + ({found[3]})"
+            place = len(self.made.kinds) - 1
+            self.made.equations.append(Equation("", [("=", added)], "", found[4], place, (line,), False))
+        self.added_up = found[4]
 
 
 def _continued(lines: Sequence[str], k: int) -> int:
@@ -678,7 +697,7 @@ def _labelled(text: str) -> tuple[str, str]:
             except UnreadableError:
                 continue
             return label, re.sub(" +", " ", form)
-    if re.fullmatch(rf"{_template('from')}", text):
+    if re.fullmatch(_template("from"), text) or re.fullmatch(rf"({_template('from')})   \1", text):
         return text, ""
     raise UnreadableError(f"no operands in {text!r}")
 
@@ -826,3 +845,37 @@ def _number(tree: Tree) -> tuple[int, str | None]:
     while tree[0] == "minus":
         sign, tree = -sign, tree[1]
     return (sign, tree[1]) if tree[0] == "number" else (0, None)
+
+
+# printing
+
+
+def pages(name: str, iterations: int | None = None, digits: int = 9, **options: Any) -> list[PageOf]:
+    """The pages of a bundled network: of all iterations that ran, then the result."""
+    trace = bptrace.load(name).run(iterations=iterations)
+    return list(Document(trace, Options(net=f"networks/{name}.yaml", **options), digits).pages(trace.recorded))
+
+
+def printed(page: PageOf, columns: int = 80, *, markdown: bool = False, ascii: bool = False) -> list[str]:
+    """The lines of a page."""
+    style = Style(columns, ascii)
+    if markdown:
+        return list(MarkdownWriter(page.page.words, style).markdown(page.items, page.numbers))
+    return list(TextWriter(page.page.words, style).text(page.items, page.numbers))
+
+
+def values_in(page: PageOf) -> int:
+    """How many values stand in the value column, by the document: as many equations a page must have."""
+    count = 0
+    for item in page.items:
+        for part in item.parts if isinstance(item, Block) else ():
+            match part:
+                case Lines(lines):
+                    count += len(lines)
+                case Table(_, rows):
+                    count += sum(1 for row in rows if row.cells or row.total)
+                case Columns(_, rows_):
+                    count += len(rows_)
+                case RunningSum():
+                    count += 1
+    return count

@@ -67,9 +67,7 @@ LOSSES: dict[str, Any] = {
     "hinge": lambda y, t: F.relu(1 - t * y),
     "squared_hinge": lambda y, t: F.relu(1 - t * y) ** 2,
     "binary_cross_entropy": lambda y, t: F.binary_cross_entropy(y, t, reduction="none"),
-    "binary_cross_entropy_with_logits": lambda y, t: F.binary_cross_entropy_with_logits(
-        y, t, reduction="none"
-    ),
+    "binary_cross_entropy_with_logits": lambda y, t: F.binary_cross_entropy_with_logits(y, t, reduction="none"),
     "cross_entropy": lambda y, t: -torch.xlogy(t, y),
     "cross_entropy_with_logits": lambda y, t: -t * torch.log_softmax(y, -1),
     "sum": lambda y, t: y,
@@ -156,9 +154,7 @@ class TorchNetwork:
             return z
         if isinstance(function, str):
             return ACTIVATIONS[function](z)
-        constants = {
-            key: value if isinstance(value, str) else float(value) for key, value in function.items()
-        }
+        constants = {key: value if isinstance(value, str) else float(value) for key, value in function.items()}
         return ACTIVATIONS[constants.pop("type")](z, **constants)
 
     def _parameter(self, id: str, given: Any, shape: tuple[int, ...], weight: bool) -> Tensor:
@@ -177,9 +173,7 @@ class TorchNetwork:
         if owner:
             weights = self.leaves[f"{owner}.W"]
         else:
-            weights = self._parameter(
-                f"{name}.W", layer.get("weights"), size[::-1] if flipped else size, True
-            )
+            weights = self._parameter(f"{name}.W", layer.get("weights"), size[::-1] if flipped else size, True)
         z = x @ weights if flipped else x @ weights.T
         if layer.get("bias") is False and "threshold" not in layer:
             return z
@@ -198,8 +192,7 @@ class TorchNetwork:
         for name, value in (self.yaml.get("parameters") or {}).items():
             self._leaf(name, tensor(value))
         waiting = {
-            name: parse(text if isinstance(text, str) else repr(text))
-            for name, text in self.yaml["graph"].items()
+            name: parse(text if isinstance(text, str) else repr(text)) for name, text in self.yaml["graph"].items()
         }
         while waiting:
             for name, tree in list(waiting.items()):

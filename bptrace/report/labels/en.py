@@ -145,7 +145,7 @@ WORDS: dict[str, str] = {
     "next_iteration": "{name} of iteration {i}",
     "see_above": "{names}: see above",
     "see_below": "{names}: see below",
-    "parameter_before": "starting parameter: {name} (--through {count})",
+    "parameter_before": "starting parameter (--through {count})",
     "terms_behind_dots": "… stands for {count} more terms: {command}",
     "as_one_product": "as one product:",
     "elements_of": "{count} elements of {id}",

@@ -1,0 +1,21 @@
+"""The plain recurrent layer: h = f(W·x + U·h@(t-1) + b)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from bptrace.graph.node import Node
+from bptrace.layers.functions import Activation
+from bptrace.layers.recurrent import TANH, Direction, Recurrent
+
+
+class Rnn(Recurrent):
+    """z = W·x + U·h@(t-1) + b; h = f(z), with tanh unless another function is named."""
+
+    gates: ClassVar[tuple[str, ...]] = ("",)
+
+    type: Literal["rnn"]
+    activation: Activation = TANH
+
+    def step(self, direction: Direction, t: int, x: Node, before: dict[str, Node]) -> dict[str, Node]:
+        return {"h": direction.gate("", t, x, before["h"], self.activation, to="h")}

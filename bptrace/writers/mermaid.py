@@ -1,0 +1,180 @@
+"""A network as a Mermaid flowchart, which GitHub draws in Markdown.
+
+Ids are ours (`n1`), never a name: Mermaid takes `end` or `w₁` for syntax. Labels are quoted and
+escaped as HTML. It refuses large pictures, and nobody reads them: above 100 edges there is none.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from bptrace.formula.expr import Expr, Product, Ref, children, refs
+from bptrace.formula.general import general
+from bptrace.formula.text import symbols
+from bptrace.graph.node import Node
+from bptrace.graph.op import formula_of
+from bptrace.report.notation import Notation
+
+if TYPE_CHECKING:
+    from bptrace.build.assemble import Assembly
+    from bptrace.graph.op import Index
+
+MOST_EDGES = 100
+
+Edge = tuple[str, str, str]
+"""The ids of both ends, and a label."""
+
+
+def flowchart(assembly: Assembly) -> str:
+    """The operations of a graph network, or the units of a layered one; nothing where that is too much."""
+    return _Layers(assembly).text() if assembly.titles else _operations(assembly)
+
+
+def label(text: str) -> str:
+    """A text as a quoted label: `#` and `"` are Mermaid's own, the rest is HTML."""
+    escaped = html.escape(text.replace("#", "\0"), quote=False)
+    return '"' + escaped.replace('"', "#quot;").replace("\0", "#35;") + '"'
+
+
+def _drawn(lines: Sequence[str], edges: Sequence[Edge]) -> str:
+    arrows = (f"  {a} -->|{label(text)}| {b}" if text else f"  {a} --> {b}" for a, b, text in edges)
+    return "\n".join(["flowchart LR", *lines, *arrows]) + "\n"
+
+
+# graph networks
+
+
+def _operations(assembly: Assembly) -> str:
+    """A box an operation with its formula, rounded ones for what is given."""
+    nodes = [node for node in assembly.graph.stored() if node.phase in ("data", "parameter", "forward")]
+    read = {operand for node in nodes for operand in _operands(node)}
+    nodes = [node for node in nodes if node.phase == "forward" or node in read]
+    ids = {node: f"n{k}" for k, node in enumerate(nodes, 1)}
+    edges = [(ids[operand], ids[node], "") for node in nodes for operand in _operands(node) if operand in ids]
+    if len(edges) > MOST_EDGES:
+        return ""
+    lines = []
+    for node in nodes:
+        if not node.inputs and node.op.name == "leaf":
+            lines.append(f"  {ids[node]}([{label(node.id)}])")
+        else:
+            letters, expr = general(node)
+            name = Notation(node.layer).element
+            lines.append(f"  {ids[node]}[{label(f'{name(Ref(node, letters))} = {symbols(expr, name, general=True)}')}]")
+    return _drawn(lines, edges)
+
+
+def _operands(node: Node) -> list[Node]:
+    """What a node is computed from, each once; an inline operand stands for what it is made of."""
+    found: dict[Node, None] = {}
+    for operand in node.inputs:
+        found.update(dict.fromkeys(_operands(operand) if operand.inline else [operand]))
+    return list(found)
+
+
+# layered networks
+
+
+class _TooManyError(Exception):
+    pass
+
+
+class _Layers:
+    """A box a layer with its units, and an arrow a weight, by its name where it has one."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self.assembly = assembly
+        graph = assembly.graph
+        self.outputs = {name: graph.by_id[f"{name}.y"] for name in assembly.titles}
+        self.ids: dict[tuple[str, Index], str] = {}
+
+    def text(self) -> str:
+        lines: list[str] = []
+        if sum(node.size for node in self.outputs.values()) > MOST_EDGES * self.assembly.samples * len(self.outputs):
+            return ""
+        try:
+            edges = list(self._edges())
+        except _TooManyError:
+            return ""
+        inputs = [node for node in self.assembly.graph.nodes if node.id in {group for group, _ in self.ids}]
+        for node in inputs:
+            if node.phase == "data":
+                lines += self._group(node.id, node, node.id)
+        for name, node in self.outputs.items():
+            lines += self._group(name, node, self._title(name, self.assembly.titles[name]))
+        return _drawn(lines, edges)
+
+    def _title(self, name: str, title: dict[str, Any]) -> str:
+        activation = title.get("activation", "identity")
+        return f"{name}: {title['type']}" + (f", {activation}" if activation != "identity" else "")
+
+    def _group(self, group: str, node: Node, title: str) -> Iterator[str]:
+        yield f"  subgraph g{self._id(group, ())}[{label(title)}]"
+        yield "    direction TB"
+        for place in _places(node):
+            yield f"    {self._id(group, place)}(({label(self._unit(group, node, place))}))"
+        yield "  end"
+
+    def _unit(self, group: str, node: Node, place: Index) -> str:
+        """The name of a unit or an input: the user's, or its place."""
+        names = self.assembly.unit_names.get(group, ()) if group in self.outputs else node.names
+        flat = _places(node).index(place)
+        return names[flat] if flat < len(names) else f"{group}[{','.join(str(k + 1) for k in place)}]"
+
+    def _id(self, group: str, place: Index) -> str:
+        return self.ids.setdefault((group, place), f"n{len(self.ids) + 1}")
+
+    def _edges(self) -> Iterator[Edge]:
+        """What each unit reads from other layers and from the data, for any one sample."""
+        count = 0
+        for name, output in self.outputs.items():
+            seen: set[tuple[str, str]] = set()
+            for node in self.assembly.graph.stored():
+                if node.layer != name or node.phase != "forward":
+                    continue
+                if node.size // max(1, self.assembly.samples) > MOST_EDGES:
+                    raise _TooManyError
+                for index in _elements(node):
+                    place = _without_sample(node, index)
+                    target = self._id(name, place if node.shape == output.shape else ())
+                    for source, text in self._read(formula_of(node, index), name):
+                        if (source, target) not in seen:
+                            seen.add((source, target))
+                            yield source, target, text
+                            count += 1
+                        if count > MOST_EDGES:
+                            raise _TooManyError
+
+    def _read(self, expr: Expr, layer: str, text: str = "") -> Iterator[tuple[str, str]]:
+        """The units that a formula reads, each with the name of the weight beside it."""
+        if isinstance(expr, Ref):
+            node = expr.node
+            if node.phase in ("data", "forward") and node.layer != layer:
+                group = node.layer or node.id
+                yield self._id(group, _without_sample(node, expr.index)), text
+            return
+        if isinstance(expr, Product):
+            weights = [ref for ref in refs(expr) if ref.node.phase == "parameter" and ref.node.names]
+            text = Notation(layer).element(weights[0]) if len(weights) == 1 else text
+        for part in children(expr):
+            yield from self._read(part, layer, text)
+
+
+def _elements(node: Node) -> Iterator[Index]:
+    """The indices of one sample's elements."""
+    return product(*(range(1 if axis == "sample" else n) for n, axis in zip(node.shape, _axes(node), strict=True)))
+
+
+def _places(node: Node) -> list[Index]:
+    return [_without_sample(node, index) for index in _elements(node)]
+
+
+def _without_sample(node: Node, index: Index) -> Index:
+    return tuple(place for place, axis in zip(index, _axes(node), strict=True) if axis != "sample")
+
+
+def _axes(node: Node) -> tuple[str, ...]:
+    return node.axes if len(node.axes) == len(node.shape) else ("",) * len(node.shape)
