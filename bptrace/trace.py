@@ -107,12 +107,11 @@ class Trace:
         """The loss, outputs and parameters after the last update."""
         assembly, values = self._run.whole, self.final_values
         graph = assembly.graph
+        parameters = {*assembly.trainable, *assembly.held}
         return {
             "loss": None if graph.loss is None else plain(values.flat(graph.loss)[0]),
             "outputs": {output_name(node): _nested(values, node) for node in graph.outputs},
-            "parameters": {
-                node.id: _nested(values, node) for node in graph.nodes if node.phase == "parameter"
-            },
+            "parameters": {node.id: _nested(values, node) for node in graph.nodes if node in parameters},
         }
 
     def value(self, text: str, iteration: int | None = None) -> Any:

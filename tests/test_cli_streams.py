@@ -188,6 +188,7 @@ def test_a_bundled_network_is_never_overwritten(command: Command, tmp_path: Path
     net = tmp_path / "mazur.yaml"
     net.write_bytes(MAZUR.read_bytes())
     monkeypatch.setattr("bptrace.network._folder", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)  # here is no folder `networks`
     for flags in (["run", "mazur", "--format", "text"], ["run", "networks/mazur.yaml", "--json"], ["explain", "mazur", "w5"]):
         assert command(*flags, "-o", net).code == 2
         assert net.read_bytes() == MAZUR.read_bytes()

@@ -309,3 +309,13 @@ def test_hand_sized_networks_never_import_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", done.stdout
+
+
+def test_an_optimizer_with_a_state(make: Any) -> None:
+    """Everything that is carried goes from row to row; results show parameters only."""
+    for document in (neuron(iterations=5), neuron(epochs=3, batch_size=2)):
+        trace = make(**document | {"optimizer": {"type": "sgd", "learning_rate": 0.1, "momentum": 0.9}}).run()
+        state = next(n.id for n in trace.assembly(1).graph.carry if n.id.startswith("state."))
+        assert trace.value(f"new.{state}", 1) == trace.value(state, 2)
+        assert list(trace.final["parameters"]) == ["dense1.W", "dense1.b"]
+        assert trace.final["parameters"]["dense1.W"] == trace.value("new.dense1.W")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from functools import cache
+from pathlib import Path
 from string import Formatter
 
 import pytest
 
-from bptrace.network import bundled
+from bptrace.network import bundled, locate
+from bptrace.report.document import PageOf
 from bptrace.report.labels import LANGUAGES, Words, en, zh
 from bptrace.writers.layout import width
 from tests.support.page_lines import NUMBER, pages, printed
@@ -73,6 +77,16 @@ def test_layer_heading_in_chinese() -> None:
     assert phases == ["前向传播", "损失", "反向传播", "更新", "结果"]
 
 
+@cache
+def pages_of(name: str, language: str) -> list[PageOf]:
+    return pages(name, 2, language=language)
+
+
+def numbers_of(lines: list[str]) -> list[str]:
+    """The numbers with decimals; names with digits stand beside a row only where they fit."""
+    return [number for number in NUMBER.findall(" ".join(lines)) if len(number.partition(".")[2]) > 2]
+
+
 @pytest.mark.parametrize("name", bundled())
 def test_pages_use_no_word_outside_the_catalogue(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     missing: set[str] = set()
@@ -84,17 +98,17 @@ def test_pages_use_no_word_outside_the_catalogue(name: str, monkeypatch: pytest.
         return look_up(self, key, **given)
 
     monkeypatch.setattr(Words, "__call__", noted)
-    for page in pages(name, 1):
+    for page in pages(name, 1):  # made anew, while the look-ups are noted
         printed(page)
     assert not missing
 
 
 @pytest.mark.parametrize("name", bundled())
 def test_the_chinese_page_says_the_same(name: str) -> None:
-    for english, chinese in zip(pages(name, 2), pages(name, 2, language="zh"), strict=True):
+    for english, chinese in zip(pages_of(name, "en"), pages_of(name, "zh"), strict=True):
         first, second = printed(english), printed(chinese)
-        # numbers, ids and symbols stay; a line may be broken elsewhere
-        assert NUMBER.findall(" ".join(first)) == NUMBER.findall(" ".join(second))
+        # numbers, ids and symbols stay; a line may be broken and a small table placed elsewhere
+        assert Counter(numbers_of(first)) == Counter(numbers_of(second))
         for line in second:
             assert width(line) <= 80 or any(width(other) > 80 for other in first), line
 
@@ -103,7 +117,9 @@ def test_the_chinese_page_says_the_same(name: str) -> None:
 def test_the_chinese_page_has_no_english_labels(name: str) -> None:
     labels = {text for text in en.WORDS.values() if " " in text and "{" not in text}
     labels |= {en.WORDS[key] for key in (*COLUMN_HEADS, "both")} - {"loss", "data"}
+    users = Path(locate(name)).read_text(encoding="utf-8")
+    labels = {label for label in labels if label not in users}
     wanted = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, sorted(labels)))})(?![\w.])")
-    for page in pages(name, 2, language="zh"):
+    for page in pages_of(name, "zh"):
         for line in printed(page)[2 if page.iteration else 0 :]:
             assert not wanted.search(line), line

@@ -56,13 +56,39 @@ def test_ascii_page_is_ascii() -> None:
     assert document(*CASES["mazur-ascii.txt"]).isascii()
 
 
-RULE_WINS = {
-    # the line of LAYOUT 2's mock-up, and the page's, where a rule says otherwise
-}
+RULE_WINS = [
+    # the line of LAYOUT 2's mock-up, and the page's, where a rule says otherwise:
+    # results stand in one place in every table of the page
+    (" unit        out         - t    = ∂E/∂out", " unit        out         - t                    = ∂E/∂out"),
+    # headings are in general symbols, `out_h` and not `input`; the result has its symbol
+    (" weight        δ         · input", " weight       δ          · out_h                = ∂E/∂w"),
+    (" weight        δ         · input", " weight       δ          · i                    = ∂E/∂w"),
+    # headings are centred over their column
+    (
+        " weight    w             - η·∂E/∂w              = new w",
+        " weight       w          - η·∂E/∂w              = new w",
+    ),
+    # shapes end where settings end, at the right
+    (
+        "grad.o.W  gradient of the weights  ∂E/∂w = δ·out_h          (2×2) = (2)·(2)ᵀ",
+        "grad.o.W  gradient of the weights  ∂E/∂w = δ·out_h             (2×2) = (2)·(2)ᵀ",
+    ),
+    (
+        "grad.h.W  gradient of the weights  ∂E/∂w = δ·i              (2×2) = (2)·(2)ᵀ",
+        "grad.h.W  gradient of the weights  ∂E/∂w = δ·i                 (2×2) = (2)·(2)ᵀ",
+    ),
+    # a symbol of another layer carries that layer's name; the block's own do not
+    (
+        "grad.h.a  error passed back  ∂E/∂out_h = Wᵀ·δ_o             (2) = (2×2)ᵀ·(2)",
+        "grad.h.a  error passed back  ∂E/∂out = W_oᵀ·δ_o                (2) = (2×2)ᵀ·(2)",
+    ),
+]
 
 
 def test_page_is_that_of_the_mock_up() -> None:
     mock = (GOLDEN / "layout-2.txt").read_text(encoding="utf-8").splitlines()
     page = document(*CASES["mazur-80.txt"]).splitlines()
-    other = {drawn: real for drawn, real in zip_longest(mock, page) if drawn != real}
-    assert other == RULE_WINS
+    other = [(drawn, real) for drawn, real in zip_longest(mock, page) if drawn != real]
+    unexplained = [pair for pair in other if pair not in RULE_WINS]
+    assert not unexplained
+    assert [pair for pair in RULE_WINS if pair not in other] == [], "lines that no longer differ"

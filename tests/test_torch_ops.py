@@ -55,6 +55,39 @@ def _products(op: Any, *operands: Any) -> Any:
     return total
 
 
+def _convolved(op: Any, x: Any, weights: Any, bias: Any = None) -> Any:
+    """F.conv1d, 2d or 3d of what the windows reach: padded before and after, or cut off."""
+    grid = op.grid
+    x = x.movedim(-1, 1) if op.last else x
+    widths = []
+    for k in reversed(range(grid.rank)):
+        reach = (grid.count[k] - 1) * grid.stride[k] + (grid.kernel[k] - 1) * grid.dilation[k] + 1
+        widths += [grid.before[k], reach - grid.before[k] - grid.source[k]]
+    weights = weights.flip(tuple(range(2, 2 + grid.rank))) if grid.flip else weights
+    function = (F.conv1d, F.conv2d, F.conv3d)[grid.rank - 1]
+    z = function(F.pad(x, widths), weights, bias, stride=grid.stride, dilation=grid.dilation, groups=op.groups)
+    return z.movedim(1, -1) if op.last else z
+
+
+def _pulled_back(op: Any, x: Any, weights: Any, z: Any, k: int) -> Any:
+    (gradient,) = torch.autograd.grad(_convolved(op, x, weights), (x, weights)[k], z, create_graph=True)
+    return gradient
+
+
+def _convolution_input(op: Any, z: Any, weights: Any, bias: Any = None) -> Any:
+    shape = op.shape(z.shape, weights.shape)
+    x = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+    found = _pulled_back(op, x, weights, z, 0)
+    if bias is None:
+        return found
+    return found + (bias if op.last else bias.reshape(-1, *(1,) * op.grid.rank))
+
+
+def _convolution_weights(op: Any, z: Any, x: Any) -> Any:
+    weights = torch.zeros(op.shape(z.shape, x.shape), dtype=torch.float64, requires_grad=True)
+    return _pulled_back(op, x, weights, z, 1)
+
+
 def _place(op: Any, x: Any) -> Any:
     rows = [torch.zeros_like(x)] * op.extent
     rows[op.place] = x
@@ -99,6 +132,10 @@ COUNTERPARTS: dict[str, Any] = {
     "hold": lambda op, x: x.detach(),
     "blend": lambda op, z, a, b: torch.lerp(a, b, z),
     "products": _products,
+    "convolution": _convolved,
+    "convolution_input": _convolution_input,
+    "convolution_weights": _convolution_weights,
+    "embed": lambda op, x, w: F.embedding(x.detach().long(), w),
     "softmax": lambda op, x: torch.softmax(x, op.axis),
     "log_softmax": lambda op, x: torch.log_softmax(x, op.axis),
     "penalty": _penalty,

@@ -93,6 +93,9 @@ class _Assembler:
             return
         self.graph.outputs = self._outputs(output)
         forward = list(self.graph.nodes)
+        if loss is not None or self.network.upstream or self.network.tangents != "none":
+            for add in builder.branches:
+                add()
         self._backward(output, loss, losses.bypass)
         self._tangents(forward)
         self.graph.prune()
@@ -138,7 +141,7 @@ class _Assembler:
             if len(builder.problems) > before:
                 return None  # what follows would only repeat the mistake
             activation = layer.activation if layer.activation is not None else getattr(layer, "function", None)
-            builder.titles[name]["activation"] = activation.name if activation is not None else "identity"
+            builder.titles[name].setdefault("activation", activation.name if activation is not None else "identity")
             builder.outputs[name] = previous
         return previous
 
@@ -206,7 +209,8 @@ class _Assembler:
         if loss is not None:
             seeds[loss] = (Fill(), ())
         given = self._upstream()
-        seeds.update({node: term for node, term in given.items() if node not in seeds})
+        for node, term in given.items():
+            seeds[node] = _added(seeds[node], term) if node in seeds else term
         if top is None and not given and self.network.graph and not output.shape:
             seeds[output] = (Fill(), ())
             top = output
@@ -235,7 +239,7 @@ class _Assembler:
         for node in self.graph.nodes:
             if node.phase == "backward" and node.names:
                 self.graph.name_elements(node)
-        self._witness(gradients, bypass)
+        self._witness(gradients, reverse.bypass)
         for leaf in self.builder.trainable:
             if leaf in gradients:
                 update(leaf, gradients[leaf])
@@ -284,8 +288,8 @@ class _Assembler:
     def _witness(self, gradients: Mapping[Node, Node], bypass: Mapping[Node, tuple[Node, Op]]) -> None:
         """The long way round a fused delta: by the derivative of the activation's result."""
         for terms, (z, _) in bypass.items():
-            if terms not in gradients or z not in gradients:
-                continue
+            if terms not in gradients or z not in gradients or f"grad.{z.id}/{terms.id}" in self.graph.by_id:
+                continue  # δ has other parts too
             y = terms.inputs[1]
             witness = f"check.{z.delta.id if z.delta else f'grad.{z.id}'}"
             factor, base = split(gradients[terms])
@@ -334,6 +338,13 @@ class _Assembler:
                 index = _unflat(place, node.shape)
                 label = id if element is not None or not node.shape else f"{id}[{','.join(str(i + 1) for i in index)}]"
                 add_tangents(self.graph, forward, node, index, label)
+
+
+def _added(first: Term, second: Term) -> Term:
+    """Two cotangents of one number as one: the loss's own 1 and what `upstream` adds to it."""
+    (one, _), (other, _) = first, second
+    assert isinstance(one, Fill) and isinstance(other, Fill)
+    return Fill(one.value + other.value), ()
 
 
 def _axes(shape: tuple[int, ...]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ problem with its place in the YAML, so that all are reported at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bptrace.build.data import Table
@@ -29,6 +29,10 @@ LARGEST_PARAMETER = 50_000_000
 """Elements of one parameter (400 MB) above which a network is refused before any allocation."""
 
 
+WORDS = {"weights": "weights", "recurrent": "weights", "bias": "bias", "recurrent_bias": "bias", "threshold": "bias"}
+"""What kind of parameter the parts of a layer are."""
+
+
 class Builder:
     """Builds one graph, for one batch size (`samples`)."""
 
@@ -49,6 +53,8 @@ class Builder:
         self.held: list[Node] = []
         self.drawn: list[str] = []
         self.titles: dict[str, dict[str, Any]] = {}
+        # add the 0/1 nodes that only derivatives read, under names of their layers (`pool.argmax`)
+        self.branches: list[Callable[[], None]] = []
         self.drawer = Drawer(self.network.seed, self.network.initializer)
         self.columns = self.conventions.sample_axis == "columns"
         self.delta_factor = self._delta_factor()
@@ -130,8 +136,7 @@ class Builder:
         trainable = layer.trainable if isinstance(layer.trainable, bool) else layer.trainable.get(part, True)
         element = common_prefix(names, "θ" if part == "threshold" else sign) if names else sign
         array = sign if part != "threshold" else "θ"
-        words = {"weights": "weights", "recurrent": "weights", "bias": "bias", "recurrent_bias": "bias", "threshold": "bias"}
-        word = words.get(part, "parameter")
+        word = WORDS.get(part, "parameter")
         node = self.graph.leaf(
             id,
             shape,
@@ -224,7 +229,8 @@ class Builder:
             return previous
         if len(nodes) == 1:
             return nodes[0]
-        axis = 0 if self.columns else len(nodes[0].shape) - 1
+        images = "channel" in nodes[0].axes and not self.columns
+        axis = 0 if self.columns else nodes[0].axes.index("channel") if images else len(nodes[0].shape) - 1
         try:
             return self.graph.add(
                 f"{'+'.join(wanted)}", Concat(axis), *nodes,

@@ -76,6 +76,10 @@ class _Expressions:
         try:
             shape = op.shape(*(node.shape for node in inputs))
             axes = source.axes if source and len(source.shape) == len(shape) else ("row", "column")[-len(shape) :]
+            if isinstance(op, Contract):
+                axes = tuple(_axis_of(label, op, inputs) for label in op.out)
+            if isinstance(op, Transpose) and source:
+                axes = tuple(source.axes[axis] for axis in op.order)
             if len(axes) != len(shape):
                 axes = tuple(f"axis{k + 1}" for k in range(len(shape)))
             node = self.graph.add(
@@ -169,15 +173,24 @@ class _Expressions:
                 Transpose(_order(options.get("axes"), rank)), first, last=last, column=column
             ),
             "reshape": lambda: self.add(Reshape(_tuple(options["shape"])), first, last=last, column=column),
-            "concat": lambda: self.add(Concat(int(options.get("axis", 0))), *arguments, last=last, column=column),
+            "concat": lambda: self.add(
+                Concat(self.axis(options, rank, name, column)), *arguments, last=last, column=column
+            ),
             "take": lambda: self.add(
-                Take(_tuple(options.get("indices", options.get("index"))), int(options.get("axis", 0))),
+                Take(_tuple(options.get("indices", options.get("index"))), self.axis(options, rank, name, column)),
                 first, last=last, column=column,
             ),
             "where": lambda: self.add(Where(), *self.broadcast(arguments, column), last=last, column=column),
             "dot": lambda: self.matrix_product(first, arguments[1], last, column),
         }  # fmt: skip
         return special[name]()
+
+    def axis(self, options: dict[str, Any], rank: int, name: str, column: int) -> int:
+        """The axis that a function works along, counted from 0."""
+        axis = int(options.get("axis", 0))
+        if not -rank <= axis < rank:
+            raise _MisfitError(f"{name} along axis {axis} of an array with {rank} axes", column)
+        return axis % rank
 
     def unary(self, name: str, options: dict[str, Any], operand: Node) -> Op:
         kind = UNARY[name]
@@ -199,6 +212,12 @@ class _Expressions:
             return self.add(REDUCTIONS[name](axes, words), operand, last=last, column=column)
         ties = self.builder.conventions.ties
         return self.add(Extreme(axes, words, name == "min", ties), operand, last=last, column=column)
+
+
+def _axis_of(label: str, op: Contract, inputs: tuple[Node, ...]) -> str:
+    """The word of a matrix product's axis: that of the operand it comes from."""
+    node, labels = (inputs[0], op.left) if label in op.left else (inputs[1], op.right)
+    return node.axes[labels.index(label)] if node.axes else op.word(label)
 
 
 def _tuple(value: Any) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from bptrace.ops.activations import Sigmoid
 from bptrace.ops.arithmetic import Add, Scale
 from bptrace.ops.penalty import PenaltySum
 from bptrace.ops.reduction import Mean, Total
+from bptrace.ops.sequence import Pick
 from bptrace.ops.softmax import Softmax
 from bptrace.spec.words import LOSSES_WITHOUT_TARGETS
 
@@ -87,6 +89,8 @@ class Losses:
         value = output
         if spec.type not in LOSSES_WITHOUT_TARGETS:
             value = self._terms(spec, prefix, output, path, symbol, sample if batched else -1)
+        if output.axes[:2] == ("sample", "time"):
+            self._steps(spec, prefix, value, symbol, mean_outputs, mean_samples)
         if rest:
             op: Op = Mean(rest, words) if mean_outputs else Total(rest, words)
             axes = ("sample",) if batched else ()
@@ -115,6 +119,27 @@ class Losses:
             word=spec.type,
         )
 
+    def _steps(
+        self, spec: LossSpec, prefix: str, value: Node, symbol: Own, mean_outputs: bool, mean_samples: bool
+    ) -> None:
+        """What each time step of a sequence has in the loss: `loss@t`, which add up to it."""
+        _, count, *others = value.shape
+        factor = Fraction(repr(spec.weight)) / (math.prod((count, *others)) if mean_outputs else 1)
+        for t in range(1, count + 1):
+            inner: list[Op] = [Pick(1, t - 1)]
+            if others:
+                inner.append(Total(tuple(range(1, 1 + len(others))), value.axes[2:]))
+            inner.append(Mean((0,), ("sample",)) if mean_samples else Total((0,), ("sample",)))
+            if factor != 1:
+                inner.append(Scale(factor))
+            node, last = value, len(inner) - 1
+            for k, op in enumerate(inner):
+                node = self.graph.add(
+                    f"{prefix}@{t}" if k == last else f"{prefix}@{t}.{k}", op, node,
+                    phase="loss", symbol=Own(f"{symbol.array}@{t}"), inline=k < last, step=t, word="time_step",
+                    block=f"{prefix}.steps", quiet=True,
+                )  # fmt: skip
+
     def _terms(
         self, spec: LossSpec, prefix: str, output: Node, path: tuple[str | int, ...], symbol: Own, sample: int
     ) -> Node:
@@ -129,7 +154,8 @@ class Losses:
             phase="loss", symbol=symbol, axes=output.axes, block="loss", quiet=True, word="loss_term",
             names=tuple(f"{symbol.array}_{unit}" for unit in units),
         )  # fmt: skip
-        fused = (isinstance(op, terms.CrossEntropy) and isinstance(output.op, Softmax)) or (
+        softmax = isinstance(output.op, Softmax) and output.op.axis % len(output.shape) == feature
+        fused = (isinstance(op, terms.CrossEntropy) and softmax) or (
             isinstance(op, terms.BinaryCrossEntropy) and isinstance(output.op, Sigmoid)
         )
         if fused:
@@ -138,9 +164,16 @@ class Losses:
         return node
 
     def _adds_up(self, target: Node) -> bool:
-        """Whether the targets of every sample add up to 1."""
+        """Whether the targets add up to 1 over the classes, for every sample (and time step)."""
         table = self.tables.get(target.id)
-        return table is not None and all(abs(sum(row) - 1) < 1e-12 for row in table.rows)
+        if table is None or not table.shape:
+            return False
+        classes = table.shape[-1]
+        return all(
+            abs(math.fsum(row[k : k + classes]) - 1) < 1e-12
+            for row in table.rows
+            for k in range(0, len(row), classes)
+        )
 
     def _target(self, spec: LossSpec, output: Node, path: tuple[str | int, ...], sample: int) -> Node:
         """The leaf of the targets; class numbers become rows with a single 1."""
@@ -158,8 +191,8 @@ class Losses:
             )
         width = tuple(extent for i, extent in enumerate(output.shape) if i != sample)
         if table.shape != width:
-            if not table.shape and spec.type in CLASSES and len(width) == 1:
-                self.tables[name] = table = self._one_hot(table, width[0])
+            if table.shape == width[:-1] and spec.type in CLASSES:
+                self.tables[name] = table = self._one_hot(table, width[-1])
             else:
                 given, wanted = [len(table.rows), *table.shape], [len(table.rows), *width]
                 hint = "targets have a row a sample: [[0], [1]] for one output" if not table.shape else ""
@@ -183,14 +216,15 @@ class Losses:
         from bptrace.build.data import Table
 
         rows: list[list[float]] = []
-        for n, (number,) in enumerate(table.rows):
-            if number != int(number) or not 0 <= number < classes:
-                self.builder.problem(
-                    ("data", "targets", n), f"{number:g} is no class", f"a whole number from 0 to {classes - 1}"
-                )
-                number = 0
-            rows.append([1.0 if k == int(number) else 0.0 for k in range(classes)])
-        return Table(table.name, table.kind, rows, (classes,), table.names, table.columns)
+        for n, numbers in enumerate(table.rows):
+            rows.append([])
+            for t, number in enumerate(numbers):
+                if number != int(number) or not 0 <= number < classes:
+                    place = (n, t) if table.shape else (n,)
+                    expected = f"a whole number from 0 to {classes - 1}"
+                    self.builder.problem(("data", "targets", *place), f"{number:g} is no class", expected)
+                rows[-1] += [1.0 if k == number else 0.0 for k in range(classes)]
+        return Table(table.name, table.kind, rows, (*table.shape, classes), table.names, table.columns)
 
     def _penalised(self) -> list[tuple[Node, Penalty]]:
         """Every penalised parameter; the top's and a layer's penalties add up."""

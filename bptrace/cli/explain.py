@@ -20,6 +20,7 @@ def explain(
     iterations: o.Iterations = None,
     show: Annotated[str | None, typer.Option("--show", help="The iteration: a number or last.")] = None,
     depth: Annotated[str, typer.Option("--depth", help="Levels to open, or all.")] = "4",
+    max_terms: o.MaxTerms = "8",
     through: Annotated[int, typer.Option("--through", min=1, help="Iterations to go back through.")] = 1,
     digits: o.Digits = "9",
     exact: o.Exact = False,
@@ -36,14 +37,14 @@ def explain(
     from bptrace.report.explain import explain as make
     from bptrace.writers.explain_text import explain_lines
 
-    flags = o.page_flags(digits=digits, lang=lang, width=width, to_terminal=output is None)
+    flags = o.page_flags(digits=digits, lang=lang, width=width, max_terms=max_terms, to_terminal=output is None)
     if depth != "all" and not depth.isdigit():
         raise UsageError(f"--depth {depth}: a whole number, or all")
     trace, chosen = run(Request(net, iterations, show, "last", exact, tuple(set or ()), None, from_))
     try:
         explanation = make(
             trace, quantity, iteration=chosen[-1], depth=None if depth == "all" else int(depth), through=through,
-            digits=flags.digits, language=flags.language,
+            digits=flags.digits, language=flags.language, terms=flags.terms, net=o.display_name(net),
         )  # fmt: skip
     except LookupFailedError as error:
         raise UsageError(f"explain: {error}") from None

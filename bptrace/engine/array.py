@@ -26,8 +26,6 @@ SMALL = 100_000
 """Numbers in a row below which threads cost more than they bring."""
 LARGEST_ARENA = 8 << 30
 """Bytes that one iteration may need."""
-PIECE = 1 << 14
-"""Numbers that an update of all parameters takes at a time."""
 
 
 def numpy_for(layout: Layout) -> Any:
@@ -189,19 +187,11 @@ class ArrayEngine:
             else:
                 out = self.np.empty(leaf_array.shape)
                 moved.append(partial(copy, leaf_array, out))
-            self._updates += self._in_pieces(op, operands, out) if merged else self._bound(op, operands, out)
+            self._updates += self._bound(op, operands, out)
         self._updates += moved
 
     def _bound(self, op: Op, operands: list[Array], out: Array) -> list[Callable[[], Any]]:
         return [_callable(*call) for call in self._kernel(op, operands, out)]
-
-    def _in_pieces(self, op: Op, operands: list[Array], out: Array) -> list[Callable[[], Any]]:
-        """A merged update piece by piece, so that its work space stays in the processor's cache."""
-        calls: list[Callable[[], Any]] = []
-        for start in range(0, out.size, PIECE):
-            part = slice(start, start + PIECE)
-            calls += self._bound(op, [x[part] if x.shape else x for x in operands], out[part])
-        return calls
 
     def _safe_in_place(self, calls: list[Call], operands: list[Array], out: Array) -> bool:
         """Whether only the last call writes to `out`, and what it overwrites is read place by place."""

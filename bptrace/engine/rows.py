@@ -40,10 +40,11 @@ class Rows:
         return self._chunks[chunk][start : start + self.size]  # type: ignore[no-any-return]
 
 
-def _memory(size: int) -> memoryview:
+def _memory(size: int) -> Any:
     """Zeros as packed float64. Large pieces come straight from the system, which is three times as
     fast for them as to fill a bytearray that is filled again at once."""
-    return memoryview(bytearray(size) if size < LARGE_CHUNK else mmap(-1, size)).cast("d")
+    memory: bytearray | mmap = bytearray(size) if size < LARGE_CHUNK else mmap(-1, size)
+    return memoryview(memory).cast("d")
 
 
 def first_not_finite(row: Sequence[float]) -> int | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from math import isfinite, sqrt
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bptrace.engine.exact import FormulaEngine, exact_numbers, paper_numbers
 from bptrace.engine.layout import Layout, state_leaves
-from bptrace.engine.rows import Rows, first_not_finite, suspicious
+from bptrace.engine.recorder import Recorder
+from bptrace.engine.rows import first_not_finite, suspicious
 from bptrace.engine.scalar import ScalarEngine, TooLongError, fits
 from bptrace.engine.schedule import Schedule
+from bptrace.engine.stopping import StopRule
 from bptrace.engine.values import FLOATS, Numbers, Values
 from bptrace.errors import RunError, UsageError
 
@@ -42,58 +44,6 @@ class Engine(Protocol):
     def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None: ...
 
 
-class Recorder:
-    """The kept rows of a run, by iteration (from 0), and the states that no kept row holds."""
-
-    def __init__(self, packed: bool, expected: int) -> None:
-        self._packed = packed
-        self._expected = expected
-        self._stores: dict[int, Rows] = {}
-        self._firsts: list[int] = []
-        self._pieces: list[tuple[int, int, int]] = []
-        self.after: dict[int, Sequence[Any]] = {}
-
-    def store(self, batch_size: int, row_size: int) -> Rows:
-        if batch_size not in self._stores:
-            self._stores[batch_size] = Rows(row_size, self._expected, packed=self._packed)
-        return self._stores[batch_size]
-
-    def add(self, iteration: int, count: int, batch_size: int) -> None:
-        """Note that `count` rows from this iteration on now stand in the store of a batch size."""
-        store = self._stores[batch_size]
-        if self._pieces:
-            size, row, held = self._pieces[-1]
-            if size == batch_size and row + held == store.count and self._firsts[-1] + held == iteration:
-                self._pieces[-1] = (size, row, held + count)
-                store.count += count
-                return
-        self._firsts.append(iteration)
-        self._pieces.append((batch_size, store.count, count))
-        store.count += count
-
-    def drop(self, count: int) -> None:
-        """Forget the last `count` rows, which were added together."""
-        size, row, held = self._pieces.pop()
-        self._stores[size].count -= count
-        if held > count:
-            self._pieces.append((size, row, held - count))
-        else:
-            self._firsts.pop()
-
-    def find(self, iteration: int) -> tuple[int, Sequence[Any]] | None:
-        """The batch size and the row of an iteration."""
-        k = bisect_right(self._firsts, iteration) - 1
-        if k < 0:
-            return None
-        size, row, held = self._pieces[k]
-        place = iteration - self._firsts[k]
-        return (size, self._stores[size].row(row + place)) if place < held else None
-
-    @property
-    def iterations(self) -> list[int]:
-        return [first + k for first, (_, _, held) in zip(self._firsts, self._pieces, strict=True) for k in range(held)]
-
-
 class Run:
     """One run of a network; its attributes are what a `Trace` shows.
 
@@ -114,8 +64,7 @@ class Run:
         training = spec.training
         planned = iterations if iterations is not None else training.iterations
         self.planned = planned if planned is not None else (training.epochs or 1) * self.schedule.an_epoch
-        self.stop = training.stop
-        self.stopping = any(x is not None for x in (self.stop.loss_below, self.stop.gradient_below, self.stop.patience))
+        self.stop = StopRule(training.stop, self.schedule)
         self.numbers = self._numbers(spec, exact)
         self.layout = cache(lambda size: Layout(self.at(size)))
         self.losses: list[float | None] = []
@@ -126,9 +75,6 @@ class Run:
         self._engines: dict[int, Engine] = {}
         self._helpers: dict[int, ArrayEngine] = {}
         self.state: Sequence[Any] = self._first_state()
-        self._best: float | None = None
-        self._waited = 0
-        self._epoch_sum = 0.0
         self._go()
 
     # what is planned
@@ -221,9 +167,14 @@ class Run:
                 self._blame(last)
 
     def _ends_here(self) -> bool:
-        if not self.stopping or self.stopped is not None or not self.schedule.last_of_epoch(self.count - 1):
+        if not self.stop.active or self.stopped is not None or not self.schedule.last_of_epoch(self.count - 1):
             return False
-        return self._enough()
+        last = self.count - 1
+        enough = self.stop.enough(last, self.losses, self.values(last))
+        if not enough and not self._wanted(last) and self.count < self.planned:
+            self.recorder.drop(1)  # it was only kept because the run might have ended with it
+            self.recorder.after.pop(last, None)
+        return enough
 
     def _wanted(self, iteration: int) -> bool:
         k = bisect_left(self._kept, iteration)
@@ -233,7 +184,7 @@ class Run:
         """Whether the next iterations are kept, and how many of them are alike and can run at once."""
         here = self.count
         wanted = min(self.planned - here, self.schedule.alike(here))
-        if self.stopping:
+        if self.stop.active:
             left = self.schedule.an_epoch - here % self.schedule.an_epoch
             if left == 1:
                 return True, 1  # the run may end here, and its last iteration is kept
@@ -323,48 +274,6 @@ class Run:
                 return
             self.recorder.drop(1)
             self.recorder.after.pop(self.count - 1, None)
-
-    # stop conditions
-
-    def _enough(self) -> bool:
-        """Whether a stop condition holds at the end of this epoch; the epoch's last iteration stays
-        recorded only if so, or if it was asked for."""
-        last, length = self.count - 1, self.schedule.an_epoch
-        loss = self._epoch_loss(last - length + 1, last)
-        stop = self.stop
-        enough = stop.loss_below is not None and loss is not None and loss < stop.loss_below
-        if stop.gradient_below is not None:
-            enough = enough or self._gradient_norm(last) < stop.gradient_below
-        if stop.patience is not None and loss is not None:
-            if self._best is None or loss < self._best:
-                self._best, self._waited = loss, 0
-            else:
-                self._waited += 1
-            enough = enough or self._waited >= stop.patience
-        if not enough and not self._wanted(last) and self.count < self.planned:
-            self.recorder.drop(1)
-            self.recorder.after.pop(last, None)
-        return enough
-
-    def _epoch_loss(self, first: int, last: int) -> float | None:
-        total = 0.0
-        for k in range(first, last + 1):
-            loss = self.losses[k]
-            if loss is None:
-                return None
-            total += loss * self.schedule.batch_size(k)
-        return total / self.schedule.count
-
-    def _gradient_norm(self, iteration: int) -> float:
-        assembly = self.at(self.schedule.batch_size(iteration))
-        values = self.values(iteration)
-        total = 0.0
-        for node in assembly.trainable:
-            gradient = assembly.graph.by_id.get(f"grad.{node.id}")
-            if gradient is not None:
-                for x in values.flat(gradient):
-                    total += float(x) * float(x)
-        return sqrt(total)
 
     # what is asked of a finished run
 

@@ -45,16 +45,14 @@ RELATIONS: dict[Relation, str] = {">": ">", ">=": r"\ge", "=": "=", "<": "<", "<
 OPPOSITES: dict[Relation, str] = {">": r"\le", ">=": "<", "=": r"\ne", "<": r"\ge", "<=": ">"}
 FUNCTIONS = ("exp", "ln", "tanh", "sin", "cos", "max", "min")
 """Functions that LaTeX has a command for; others are set upright."""
-GREEK = {
-    **dict(zip(
-        "αβγδεζηθικλμνξπρστυφχψω",
-        r"\alpha \beta \gamma \delta \epsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \pi \rho \sigma \tau "
-        r"\upsilon \phi \chi \psi \omega".split(),
-        strict=True,
-    )),
-    **dict(zip("ΓΔΘΛΞΠΣΥΦΨΩ", r"\Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Upsilon \Phi \Psi \Omega".split(), strict=True)),
-    "∂": r"\partial", "·": r"\cdot", "∞": r"\infty",
-}  # fmt: skip
+_GREEK_NAMES = """
+α alpha β beta γ gamma δ delta ε epsilon ζ zeta η eta θ theta ι iota κ kappa λ lambda μ mu ν nu ξ xi π pi ρ rho
+σ sigma τ tau υ upsilon φ phi χ chi ψ psi ω omega Γ Gamma Δ Delta Θ Theta Λ Lambda Ξ Xi Π Pi Σ Sigma Υ Upsilon
+Φ Phi Ψ Psi Ω Omega ∂ partial · cdot ∞ infty
+"""
+_NAMES = iter(_GREEK_NAMES.split())
+GREEK = {sign: f"\\{name}" for sign, name in zip(_NAMES, _NAMES, strict=True)}
+"""Greek letters, and signs of our own symbols, as commands."""
 ESCAPES = {c: f"\\{c}" for c in "_%$#&{}"} | {"\\": r"\backslash ", "^": r"\wedge ", "~": r"\sim ", ":": "{:}"}
 ACCENTS = {"\u0302": r"\hat", "\u0303": r"\tilde", "\u0304": r"\bar"}
 
@@ -84,9 +82,7 @@ def symbol_latex(text: str) -> str:
 
 
 class _Writer:
-    def __init__(
-        self, name: Callable[[Ref], str], worked: Callable[[Worked], str] | None, general: bool
-    ) -> None:
+    def __init__(self, name: Callable[[Ref], str], worked: Callable[[Worked], str] | None, general: bool) -> None:
         self.name = name
         self.worked = worked
         self.general = general
@@ -164,7 +160,8 @@ class _Writer:
                 tall = (r"\left", r"\right") if _tall(text) else ("", "")
                 return rf"{tall[0]}\lvert {text} {tall[1]}\rvert", Level.ATOM
             case "times_ln":
-                return f"{self._bracketed(arguments[0], Level.PRODUCT)} \\cdot {self._call('ln', arguments[1:])}", Level.PRODUCT
+                factor = self._bracketed(arguments[0], Level.PRODUCT)
+                return rf"{factor} \cdot {self._call('ln', arguments[1:])}", Level.PRODUCT
             case _:
                 return self._call(name, arguments), Level.POWER
 

@@ -150,6 +150,8 @@ def _level(expr: Expr, general: bool) -> int:
             return POWER
         case Function("times_ln"):
             return PRODUCT
+        case Function("ln", (only,)) if isinstance(only, _LEAVES):
+            return POWER
         case Choice():
             return 0
         case Number():
@@ -217,7 +219,7 @@ def _walk(expr: Expr, least: int, general: bool) -> Iterator[Piece]:
 def _sum(expr: Sum, general: bool) -> Iterator[Piece]:
     if not expr.terms:
         yield "0"
-    for k, signed in enumerate(expr.terms):
+    for k, signed in enumerate(expr.terms if general else _one_sum(expr)):
         term, minus = (signed.of, True) if isinstance(signed, Negation) else (signed, False)
         if isinstance(term, _LEAVES):
             first, later = (Role.NEGATED, Role.MINUS) if minus else (Role.FIRST, Role.LATER)
@@ -228,6 +230,15 @@ def _sum(expr: Sum, general: bool) -> Iterator[Piece]:
             elif minus:
                 yield "-"
             yield from _bracketed(term, PRODUCT if minus or isinstance(term, Choice) else SUM, general)
+
+
+def _one_sum(expr: Sum) -> Iterator[Expr]:
+    """The terms of a sum, those of sums within it in their places."""
+    for term in expr.terms:
+        if isinstance(term, Sum) and term.terms:
+            yield from _one_sum(term)
+        else:
+            yield term
 
 
 def _function(name: str, arguments: tuple[Expr, ...], general: bool) -> Iterator[Piece]:

@@ -86,10 +86,15 @@ class Graph:
 
     def prune(self) -> None:
         """Drop inner nodes that nothing reads (their operation was adopted by a named node)."""
-        read = {operand for node in self.nodes for operand in node.inputs}
-        for node in [node for node in self.nodes if node.id.startswith("~") and node not in read]:
-            self.nodes.remove(node)
-            del self.by_id[node.id]
+        read: set[Node] = set()
+        kept: list[Node] = []
+        for node in reversed(self.nodes):
+            if node.id.startswith("~") and node not in read:
+                del self.by_id[node.id]
+            else:
+                kept.append(node)
+                read.update(node.inputs)
+        self.nodes[:] = reversed(kept)
 
     def stored(self) -> list[Node]:
         """The nodes whose values a trace keeps: all but the inline ones."""

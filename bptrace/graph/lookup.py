@@ -42,7 +42,9 @@ class Part:
     @property
     def label(self) -> str:
         """What stands after the `/`, if only a part is named."""
-        return str(self.addend) if self.addend is not None else f"sample{self.sample}" if self.sample is not None else ""
+        if self.addend is not None:
+            return str(self.addend)
+        return "" if self.sample is None else f"sample{self.sample}"
 
 
 def find(graph: Graph, text: str) -> tuple[Node, int | None]:

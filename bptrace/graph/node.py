@@ -108,3 +108,4 @@ class DeltaName:
     id: str
     names: tuple[str, ...] = ()
     factor: int = 1
+    symbol: str = "δ"

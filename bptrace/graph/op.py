@@ -56,8 +56,10 @@ class Operand:
 
 
 def element(node: Node, index: Index) -> Expr:
-    """A reference to an element; of an inline node, its formula."""
-    return formula_of(node, index) if node.inline else Ref(node, index)
+    """A reference to an element; of an inline node, its formula, where there is one for the index."""
+    if not node.inline or (node.op.by_place and any(isinstance(place, str) for place in index)):
+        return Ref(node, index)
+    return formula_of(node, index)
 
 
 def formula_of(node: Node, index: Index) -> Expr:
@@ -104,6 +106,10 @@ class Op:
     elementwise: ClassVar[bool] = False
     """Whether each element is computed from the same places of the operands (and from numbers), so
     that several such nodes whose arrays lie side by side can be computed as one."""
+
+    by_place: ClassVar[bool] = False
+    """Whether a place says what an element is (the steps of a sequence): in a formula with letters an
+    inline node of the op stands for itself, `x@2`."""
 
     def counts(self) -> bool:
         """Whether every result is a whole number by the formula (0 or 1 of a branch)."""

@@ -18,8 +18,6 @@ from bptrace.ops.leaves import Leaf
 from bptrace.ops.products import added
 from bptrace.ops.sequence import gathered
 
-DELTA = Own("δ", "δ")
-
 
 class Reverse:
     """One backward pass over a graph.
@@ -267,7 +265,8 @@ class Reverse:
         plain = delta.factor == 1
         made = self.graph.add(
             delta.id, op, *inputs,
-            phase=self.phase, symbol=DELTA, axes=node.axes, names=delta.names, layer=node.layer, word="delta", step=node.step,
+            phase=self.phase, symbol=Own(delta.symbol, delta.symbol), axes=node.axes, names=delta.names,
+            layer=node.layer, word="delta", step=node.step,
             aliases=[f"grad.{node.id}", *(f"grad.{alias}" for alias in node.aliases)] if plain else [],
         )  # fmt: skip
         if plain:

@@ -35,7 +35,6 @@ from bptrace.spec.translate import Refused, validate
 
 if TYPE_CHECKING:
     from bptrace.build.builder import Builder
-    from bptrace.build.names import LayerNames
 
 PARTS = {"weights": "W", "recurrent": "U", "bias": "b", "recurrent_bias": "rb"}
 """The parts of a layer's parameters and their signs: `lstm.W_f`, `lstm.rb_f`."""
@@ -76,14 +75,7 @@ def _state(value: object) -> Any:
     return _mapping(value, checked_array, "{h: array}")
 
 
-_ARRAY = {"anyOf": [{"const": False}, array_schema()]}
-Gates = Annotated[
-    Any,
-    Check(
-        _by_gate,
-        {"anyOf": [*_ARRAY["anyOf"], {"type": "object", "properties": {"order": {"type": "string"}}}]},  # type: ignore[misc]
-    ),
-]
+Gates = Annotated[Any, Check(_by_gate, {"anyOf": [{"const": False}, array_schema(), {"type": "object"}]})]
 """Arrays by gate, `{packed: array, order: ifgo}`, or a number or false for all gates."""
 
 State = Annotated[Any, Check(_state, {"anyOf": [array_schema(), {"type": "object"}]})]
@@ -142,7 +134,8 @@ class Recurrent(LayerSpec):
     def _fits(self) -> Self:
         complaints: list[Complaint] = []
         if self.reverse and self.bidirectional is not None:
-            complaints.append(Complaint(("reverse",), "a bidirectional layer reads both ways", "one of the two", at_key=True))
+            said = "a bidirectional layer reads both ways"
+            complaints.append(Complaint(("reverse",), said, "one of the two", at_key=True))
         for parts, path in self._directions():
             for part in PARTS:
                 complaints += [c.under(*path, part) for c in self._layout(part, getattr(parts, part))]
@@ -162,8 +155,9 @@ class Recurrent(LayerSpec):
         if given is False and part in ("weights", "recurrent"):
             yield Complaint((), f"{part} cannot be false", "arrays; only biases can be left out")
         if isinstance(given, list) and named:
-            expected = f"{{{self.gates[0]}: ..., ...}} with the gates {every}, or {{packed: ..., order: {''.join(self.gates)}}}"
-            yield Complaint((), f"which gate is this? {self.type} has the gates {every}", expected)
+            packed = f"{{packed: ..., order: {''.join(self.gates)}}}"
+            said = f"which gate is this? {self.type} has the gates {every}"
+            yield Complaint((), said, f"{{{self.gates[0]}: ..., {self.gates[1]}: ..., ...}} or {packed}")
         if not isinstance(given, dict):
             return
         if not named:
@@ -176,7 +170,8 @@ class Recurrent(LayerSpec):
             return
         for key in given:
             if key not in ("packed", "order"):
-                yield Complaint((key,), f"unknown key '{key}'", "packed and order", ("packed", "order"), key, at_key=True)
+                known = ("packed", "order")
+                yield Complaint((key,), f"unknown key '{key}'", "packed and order", known, key, at_key=True)
         order = given.get("order", "".join(self.gates))
         if not isinstance(order, str) or sorted(order) != sorted(self.gates):
             yield Complaint(("order",), f"{describe(order)} is no order of the gates", f"each of {every} once")
@@ -194,7 +189,8 @@ class Recurrent(LayerSpec):
     # the nodes
 
     def title(self, builder: Builder, name: str) -> dict[str, Any]:
-        return {"type": self.type, "units": self.units}
+        title = {"type": self.type, "units": self.units}
+        return title if self.gates == ("",) else {**title, "activation": f"gates {', '.join(self.gates)}"}
 
     def build(self, builder: Builder, name: str, path: Path, source: Node) -> Node:
         if not self._accepts(builder, path, source):
@@ -203,8 +199,10 @@ class Recurrent(LayerSpec):
         unit_names = names.flat("units", (self.units,))
         builder.unit_names[name] = unit_names
         ways = [
-            Direction(self, builder, name, "reverse." if k else "", (*path, *at), parts, source, names, bool(k) or self.reverse)
-            for k, (parts, at) in enumerate(self._directions())
+            Direction(self, builder, name, prefix, (*path, *at), parts, source, backwards)
+            for (parts, at), prefix, backwards in zip(
+                self._directions(), ("", "reverse."), (self.reverse, True), strict=False
+            )
         ]
         if builder.problems:
             return source
@@ -212,48 +210,47 @@ class Recurrent(LayerSpec):
             way.run()
         if len(ways) > 1:
             builder.unit_names[name] = unit_names * 2
-        return self._output(builder, name, ways, unit_names * len(ways))
+        return self._output(builder, name, ways)
 
     def _named_parts(self) -> tuple[str, ...]:
         return tuple(f"{sign}_{gate}" if gate else sign for gate in self.gates for sign in PARTS.values())
 
     def _accepts(self, builder: Builder, path: Path, source: Node) -> bool:
         if builder.columns:
-            builder.problem(path, f"{self.type} does not take samples as columns", "sequences (N, T, features) and sample_axis: rows")
+            said = f"{self.type} does not take samples as columns"
+            builder.problem(path, said, "sequences (N, T, features) and sample_axis: rows")
         elif len(source.shape) != 3:
             shape = list(source.shape)
-            hint = f"[N, T, features]; one feature is [[[0.1], [0.2]], ...], one sample is [{shape[0]}] rows in one more list"
-            builder.problem(path, f"{self.type} reads sequences, but {source.id} has the shape {shape}", hint)
+            said = f"{self.type} reads sequences, but {source.id} has the shape {shape}"
+            hint = "(samples, time steps, features): one sample in one more list, one feature as [[[0.1], [0.2]]]"
+            builder.problem(path, said, hint)
         else:
             return True
         return False
 
-    def _output(self, builder: Builder, name: str, ways: list[Direction], unit_names: tuple[str, ...]) -> Node:
+    def _output(self, builder: Builder, name: str, ways: list[Direction]) -> Node:
         last = [way.states[way.order[-1]]["h"] for way in ways]
         if self.output == "last":
             if len(last) == 1:
                 builder.graph.alias(f"{name}.y", last[0])
                 return last[0]
-            return self._joined(builder, f"{name}.y", last, unit_names)
+            return self._joined(builder, name, last)
         count = len(ways[0].order)
         steps = []
         for t in range(1, count + 1):
             here = [way.states[t]["h"] for way in ways]
-            steps.append(here[0] if len(here) == 1 else self._joined(builder, f"{name}.y@{t}", here, unit_names, t))
+            steps.append(here[0] if len(here) == 1 else self._joined(builder, name, here, t))
         return builder.graph.add(
             f"{name}.y", Stack(1), *steps,
             phase="forward", symbol=Own("h"), axes=("sample", "time", "unit"), layer=name, inline=True, quiet=True,
-            names=steps[0].names and tuple(n for step in steps for n in step.names),
         )  # fmt: skip
 
-    def _joined(
-        self, builder: Builder, id: str, states: list[Node], unit_names: tuple[str, ...], step: int | None = None
-    ) -> Node:
+    def _joined(self, builder: Builder, name: str, states: list[Node], step: int | None = None) -> Node:
         """Both directions along the features: [forward, reverse]."""
         return builder.graph.add(
-            id, Concat(1), *states,
-            phase="forward", symbol=Own("h"), axes=("sample", "unit"), layer=id.partition(".")[0], inline=True, quiet=True,
-            step=step,
+            f"{name}.y" if step is None else f"{name}.y@{step}", Concat(1), *states,
+            phase="forward", symbol=Own("h" if step is None else f"h@{step}"), axes=("sample", "unit"), layer=name,
+            inline=True, quiet=True, step=step,
         )  # fmt: skip
 
 
@@ -268,11 +265,10 @@ class Direction:
     path: Path
     parts: Any
     source: Node
-    names: LayerNames
     backwards: bool
 
     def __post_init__(self) -> None:
-        samples, count, self.inputs = self.source.shape
+        _, count, self.inputs = self.source.shape
         self.order = list(range(count, 0, -1)) if self.backwards else list(range(1, count + 1))
         self.states: dict[int, dict[str, Node]] = {}
         self.flipped = self.builder.convention("weight_layout", self.layer) == "in_out"
@@ -305,8 +301,9 @@ class Direction:
         units = self.layer.units
         if "bias" in part:
             return (units,), ("unit",)
-        pair, words = ((units, self.inputs), ("unit", "input")) if part == "weights" else ((units, units), ("unit", "unit"))
-        return (pair[::-1], words[::-1]) if self.flipped else (pair, words)
+        first = part == "weights"
+        shape, axes = (units, self.inputs if first else units), ("unit", "input" if first else "unit")
+        return (shape[::-1], axes[::-1]) if self.flipped else (shape, axes)
 
     def _given(self, part: str) -> Iterator[tuple[str, Any, Path]]:
         """Each gate with its array (False: it has none; None: to be drawn) and its place in the YAML."""
@@ -329,8 +326,9 @@ class Direction:
         axis = axes.index("unit") if part == "weights" else len(shape) - 1 if self.flipped else 0
         whole = tuple(extent * len(order) if i == axis else extent for i, extent in enumerate(shape))
         if shape_of(packed) != whole:
-            said = f"{list(whole)}: {len(order)} gates {order} of {shape[axis]} units each, joined along axis {axis + 1}"
-            self.builder.problem(at, f"the shape is {list(shape_of(packed))}", said)
+            joined = f"the {len(order)} gates {order} of {shape[axis]} units joined along axis {axis + 1}"
+            expected = f"{list(whole)}: {joined}"
+            self.builder.problem(at, f"the shape is {list(shape_of(packed))}", expected)
             return dict.fromkeys(order, 0.0)
         units = self.layer.units
         cut = [slice(k * units, (k + 1) * units) for k in range(len(order))]
@@ -358,14 +356,17 @@ class Direction:
         if isinstance(given, dict):
             at = (*at, state)
             given = given.get(state)
+        shape = (self.source.shape[0], self.layer.units)
         return self.builder.state(
-            f"{self.name}.{self.prefix}{state}@0", (self.source.shape[0], self.layer.units), 0.0 if given is None else given, at,
+            f"{self.name}.{self.prefix}{state}@0", shape, 0.0 if given is None else given, at,
             symbol=Own(f"{state}@0"), axes=("sample", "unit"), layer=self.name, word=STATES[state], step=0,
         )  # fmt: skip
 
     # nodes
 
-    def gate(self, gate: str, t: int, x: Node, h: Node, function: Op, *, to: str = "", gated: Node | None = None) -> Node:
+    def gate(
+        self, gate: str, t: int, x: Node, h: Node, function: Op, *, to: str = "", gated: Node | None = None
+    ) -> Node:
         """A gate's pre-activation and its activation: z = W·x + U·h + b, f(z).
 
         `to` is the activation's name (default the gate's); `gated` stands in place of U·h where that
@@ -385,7 +386,7 @@ class Direction:
                 terms.append("j")
                 operands.append(bias)
         op = Products(tuple(terms), swapped=gated is None, words=WORDS)
-        delta = f"{self.name}.{self.prefix}delta{f'_{gate}' if gate else ''}@{t}"
+        delta = f"delta_{gate}@{t}" if gate else f"delta@{t}"
         z = self.add(quantity, t, op, *operands, word="pre_activation", delta=delta)
         act = self.builder.function(self.layer, function, 2)
         return self.add(to or gate, t, act, z, word="activation", quiet=self.builder.delta_factor != 1)
@@ -394,10 +395,14 @@ class Direction:
         self, quantity: str, t: int, op: Op, *inputs: Node, word: str = "", delta: str = "", quiet: bool = False
     ) -> Node:
         """A quantity of time step t, one number a sample and unit."""
+        named = None
+        if delta:  # lstm.delta_f@2, δ_f@2
+            symbol = f"δ{delta.removeprefix('delta')}"
+            named = DeltaName(f"{self.name}.{self.prefix}{delta}", (), self.builder.delta_factor, symbol)
         return self.builder.graph.add(
             f"{self.name}.{self.prefix}{quantity}@{t}", op, *inputs,
             phase="forward", symbol=Own(f"{quantity}@{t}"), axes=("sample", "unit"), layer=self.name, word=word, step=t,
-            delta=DeltaName(delta, (), self.builder.delta_factor) if delta else None, quiet=quiet,
+            quiet=quiet, delta=named,
         )  # fmt: skip
 
 
@@ -412,8 +417,8 @@ def time_step(builder: Builder, source: Node, t: int) -> Node:
     symbol = source.symbol.array if isinstance(source.symbol, Own) else source.id
     return builder.graph.add(
         id, Pick(1, t - 1), source,
-        phase="forward", symbol=Own(f"{symbol}@{t}"), axes=("sample", *source.axes[2:]), layer=source.layer, inline=True,
-        names=source.names[(t - 1) * features : t * features], step=t,
+        phase="forward", symbol=Own(f"{symbol}@{t}"), axes=("sample", *source.axes[2:]), layer=source.layer,
+        inline=True, names=source.names[(t - 1) * features : t * features], step=t,
     )  # fmt: skip
 
 

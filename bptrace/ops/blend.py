@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bptrace.formula.expr import ONE, Expr
 from bptrace.graph.node import Node
-from bptrace.graph.op import Call, Emit, Op, Read, Sample, Scratch, Term
+from bptrace.graph.op import Call, Emit, Read, Sample, Scratch, Term
 from bptrace.ops.arithmetic import Pointwise, Subtract, random_array, times
 from bptrace.ops.lazy import np
 

@@ -296,7 +296,7 @@ class BinaryCrossEntropyWithLogits(LossTerm):
 
 
 class CrossEntropy(LossTerm):
-    """-t·ln y"""
+    """-t·ln y, written (-t)·ln y so that a target of 0 leaves no sign."""
 
     name = "cross_entropy"
     labels = "probability"
@@ -305,7 +305,8 @@ class CrossEntropy(LossTerm):
         return np.asarray(-_times_ln(*arrays))
 
     def value(self, *operands: Expr) -> Expr:
-        return -times_ln(*operands)
+        t, y = operands
+        return times_ln(-t, y)
 
     def slope(self, t: Expr, y: Expr) -> Expr:
         return -(t / y)

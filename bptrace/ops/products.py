@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from bptrace.formula.expr import ONE, Expr, Index, Number, Sum, Terms
@@ -97,7 +96,7 @@ class Products(Op):
             if labels == (self.out, self.out):
                 yield np.multiply, (*operands, into)
             elif len(labels) == 2:
-                yield from Contract(*labels, out=self.out).bind(into, *operands, scratch=scratch)
+                yield from Contract(labels[0], labels[1], self.out).bind(into, *operands, scratch=scratch)
             else:
                 summed = tuple(i for i, letter in enumerate(labels[0]) if letter not in self.out)
                 yield np.add.reduce, (operands[0], summed, None, into)
@@ -167,7 +166,7 @@ class Products(Op):
         if labels == (self.out, self.out):
             return times(tangent, operands[1 - place])
         if len(labels) == 2:
-            return Contract(*labels, out=self.out, swapped=self.swapped, words=self.words), tuple(operands)
+            return Contract(labels[0], labels[1], self.out, swapped=self.swapped, words=self.words), tuple(operands)
         mine = labels[0]
         summed = tuple(i for i, letter in enumerate(mine) if letter not in self.out)
         total: Term = copy_of(tangent)
@@ -184,7 +183,7 @@ class Products(Op):
                     return None
                 terms.append(("+" if terms else "", ((operands[0], False),)))
                 continue
-            product = Contract(*labels, out=self.out, swapped=self.swapped, words=self.words)
+            product = Contract(labels[0], labels[1], self.out, swapped=self.swapped, words=self.words)
             form = product.matrix(replace(node, op=product, inputs=tuple(operands)))
             if form is None:
                 return None
@@ -213,7 +212,8 @@ def added(emit: Emit, terms: Sequence[Term]) -> Term | None:
     """What comes back from several time steps as one sum of products, where it is of that form."""
     factors = {op.factor for op, _ in terms if isinstance(op, Scale)}
     if factors and all(isinstance(op, Scale) for op, _ in terms) and len(factors) == 1:
-        whole = added(emit, [(inputs[0].op, inputs[0].inputs) if inputs[0].inline else (Copy(), inputs) for _, inputs in terms])
+        inner = [inputs[0] for _, inputs in terms]
+        whole = added(emit, [(node.op, node.inputs) if node.inline else (Copy(), (node,)) for node in inner])
         return scaled(emit, factors.pop(), whole) if whole else None
     forms = [_form(op, inputs) for op, inputs in terms]
     found = [form for form in forms if form is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bptrace.formula.expr import ZERO, Expr, Index
 from bptrace.graph.node import Node, Shape
@@ -24,6 +24,7 @@ class Pick(View):
     """One place of an axis, which goes: x@2 of x."""
 
     name = "pick"
+    by_place = True
     axis: int = 1
     place: int = 0
 
@@ -34,7 +35,7 @@ class Pick(View):
         return (*shape[: self.axis], *shape[self.axis + 1 :])
 
     def view(self, *arrays: Array) -> Array:
-        return arrays[0][(*(slice(None),) * self.axis, self.place, ...)]
+        return np.asarray(arrays[0][_at(self.axis, self.place)])
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         return operands[0][(*at[: self.axis], self.place, *at[self.axis :])]
@@ -64,12 +65,12 @@ class Place(View):
 
     def compute(self, *arrays: Array) -> Array:
         out = np.zeros(self.shape(arrays[0].shape))
-        out[(*(slice(None),) * self.axis, self.place, ...)] = arrays[0]
+        out[_at(self.axis, self.place)] = arrays[0]
         return out
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         yield out.fill, (0.0,)
-        yield np.copyto, (out[(*(slice(None),) * self.axis, self.place, ...)], arrays[0])
+        yield np.copyto, (out[_at(self.axis, self.place)], arrays[0])
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         here = at[self.axis]
@@ -90,6 +91,7 @@ class Stack(View):
     """The operands side by side along a new axis: a sequence from its steps."""
 
     name = "stack"
+    by_place = True
     axis: int = 1
 
     def shape(self, *shapes: Shape) -> Shape:
@@ -105,7 +107,7 @@ class Stack(View):
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         for place, array in enumerate(arrays):
-            yield np.copyto, (out[(*(slice(None),) * self.axis, place, ...)], array)
+            yield np.copyto, (out[_at(self.axis, place)], array)
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         here = at[self.axis]
@@ -127,7 +129,7 @@ class Stack(View):
 
 
 @dataclass(frozen=True)
-class Hold(View):
+class Hold(Op):
     """The same value, through which no error is passed back: where truncated backpropagation ends."""
 
     name = "hold"
@@ -138,18 +140,26 @@ class Hold(View):
     def view(self, *arrays: Array) -> Array:
         return arrays[0].view()
 
+    def compute(self, *arrays: Array) -> Array:
+        return arrays[0].copy()
+
     def formula(self, at: Index, *operands: Operand) -> Expr:
         return operands[0][at]
 
-    def vjp(self, emit: Emit, node: Node, k: int, cotangent: Node, read: Read) -> Term | None:
+    def vjp(self, emit: Emit, node: Node, k: int, cotangent: Node, read: Read) -> None:
         return None
 
-    def jvp(self, emit: Emit, node: Node, k: int, tangent: Node) -> Term | None:  # type: ignore[override]
+    def jvp(self, emit: Emit, node: Node, k: int, tangent: Node) -> None:
         return None
 
     @classmethod
     def samples(cls, rng: random.Random) -> Sequence[Sample]:
         return [(cls(), (random_values(rng, 2, 2),))]
+
+
+def _at(axis: int, place: int) -> Any:
+    """The index of one place of an axis."""
+    return (*(slice(None) for _ in range(axis)), place, ...)
 
 
 def picked(sequence: Node, axis: int, place: int) -> Term:

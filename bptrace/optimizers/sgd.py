@@ -28,6 +28,7 @@ class Descent(Op):
     """w - η·g, or w + η·g where the output is maximised; operands w, η, g."""
 
     name = "descent"
+    elementwise = True
     ascend: bool = False
 
     def shape(self, *shapes: Shape) -> Shape:

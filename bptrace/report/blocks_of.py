@@ -240,7 +240,7 @@ class Blocks:
         if node.size > LARGE and chosen is None and node.phase in ("backward", "update") and "sample" not in node.axes:
             return [Summary(node, self.limits.command(node.id, "rows"))]
         first = formula_of(node, (0,) * len(node.shape)) if node.size else None
-        if first is None or self._repeats(node, first, block) or node.word == "contribution":
+        if first is None or (chosen is None and self._repeats(node, first, block)) or node.word == "contribution":
             return []  # a contribution is a line of the sum's addends
         if node.phase == "check" and self.samples > 1 and chosen is None:
             return []  # with several samples the witness says only whether both ways agree

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 LISTED = 8
 """Names that are listed one by one; of more, their count."""
+LONGEST = 18
+"""Characters of a number within a line that was not rounded on paper; longer ones are not written."""
 READ = 200_000
 """Elements of formulas that are looked through for one number; beyond, whole nodes are named."""
 
@@ -81,7 +83,7 @@ class Step:
             now = list(_worked_inside(form.expr)) if form.kind == "middle" else []
             # a number that stands in the form before was judged there
             sign = self.numbers.middle_sign(Sum(tuple(leaf for leaf in now if leaf not in before)))
-            if sign != "=" and self.numbers.paper:
+            if self.numbers.paper and (sign != "=" or any(len(self.numbers.worked_text(w)) > LONGEST for w in now)):
                 break  # in paper mode a middle stands only where it is exact
             before = now
             if text != self.text and (not made or made[-1][1] != text):
@@ -127,13 +129,14 @@ def explain(
     digits: int | None = 9,
     language: str = "en",
     terms: int | None = 8,
+    net: str = "",
 ) -> Explanation:
     """Explain the number that `text` names, in the last recorded iteration unless another is given.
 
     Steps up to `depth` levels away are opened (None: all); starting parameters are opened into the
     updates of the iterations before, `through` iterations in all; sums of more than `terms` addends
-    show the first and the last. A name of nothing is a LookupFailedError, that of several numbers a
-    UsageError that lists them.
+    show the first and the last, and name the command that shows all of them (`net` is the network's name
+    there). A name of nothing is a LookupFailedError, that of several numbers a UsageError that lists them.
     """
     if iteration is None:
         if not trace.recorded:
@@ -144,7 +147,7 @@ def explain(
     if len(part.elements) != 1:
         raise UsageError(f"{text} is {len(part.elements)} numbers; ask for one of them: {_choices(graph, part)}")
     words = Words(language)
-    return _Explainer(trace, text.strip(), iteration, depth, through, digits, words, terms).explanation(part)
+    return _Explainer(trace, text.strip(), iteration, depth, through, digits, words, terms, net).explanation(part)
 
 
 def _choices(graph: Graph, part: Part) -> str:
@@ -190,7 +193,7 @@ class _At:
 class _Explainer:
     def __init__(
         self, trace: Trace, text: str, iteration: int, depth: int | None, through: int, digits: int | None,
-        words: Words, terms: int | None,
+        words: Words, terms: int | None, net: str,
     ) -> None:  # fmt: skip
         self.trace = trace
         self.text = text
@@ -200,6 +203,7 @@ class _Explainer:
         self.digits = digits
         self.words = words
         self.terms = terms
+        self.net = net or trace.spec.file
         self.names = _Names()
         self._numbers: dict[int, Numbers] = {}
         self._formulas: dict[_At, Expr] = {}
@@ -258,19 +262,25 @@ class _Explainer:
             yield self._step(at, level)
             if not isinstance(at.ref.node.op, Leaf):
                 yield from self._left_out(self._formula(at), _id(at.ref), level)
-            operands = self._operands(at)
-            elsewhere = [o for o in operands if o in levels and self._operands(o)]
-            above = [o for o in elsewhere if o in done]
-            below = [o for o in elsewhere if o not in done and not (self._opened(level) and levels[o] == level + 1)]
-            for key, others in (("see_above", above), ("see_below", below)):
-                if others:
-                    names = ", ".join(self._name(o, at.iteration) for o in others)
-                    yield Remark(level + 1, self.words(key, names=names))
-            hidden = [o for o in operands if o not in levels]
-            if hidden:
-                yield Remark(level + 1, self.words("continues", leaves=", ".join(self._leaves(hidden))))
-            if self._opened(level):
-                stack.extend((o, level + 1) for o in reversed(operands) if o not in done and levels[o] == level + 1)
+            opened = [o for o in self._operands(at) if self._opened(level) and levels[o] == level + 1 and o not in done]
+            yield from self._elsewhere(at, level, levels, done, opened)
+            stack.extend((operand, level + 1) for operand in reversed(opened))
+
+    def _elsewhere(
+        self, at: _At, level: int, levels: dict[_At, int], done: set[_At], opened: Sequence[_At]
+    ) -> Iterator[Remark]:
+        """Where the operands are explained that are not opened here."""
+        others = [operand for operand in self._operands(at) if operand not in opened]
+        steps = [operand for operand in others if operand in levels and self._operands(operand)]
+        for key, found in (
+            ("see_above", [operand for operand in steps if operand in done]),
+            ("see_below", [operand for operand in steps if operand not in done]),
+        ):
+            if found:
+                yield Remark(level + 1, self.words(key, names=", ".join(self._name(o, at.iteration) for o in found)))
+        hidden = [operand for operand in others if operand not in levels]
+        if hidden:
+            yield Remark(level + 1, self.words("continues", leaves=", ".join(self._leaves(hidden))))
 
     def _opened(self, level: int) -> bool:
         return self.depth is None or level <= self.depth
@@ -309,7 +319,7 @@ class _Explainer:
     def _left_out(self, expr: Expr, id: str, level: int) -> Iterator[Remark]:
         """What a `…` in a long sum stands for."""
         for leaf in _worked_inside(expr):
-            command = f"bptrace explain {shlex.quote(self.trace.spec.file)} {shlex.quote(id)} --max-terms all"
+            command = f"bptrace explain {shlex.quote(self.net)} {shlex.quote(id)} --max-terms all"
             count = len(children(leaf.of))
             yield Remark(level + 1, self.words("terms_behind_dots", count=count, command=command))
 
@@ -366,12 +376,14 @@ class _Explainer:
 
     def _leaves(self, hidden: Sequence[_At]) -> list[str]:
         """The data that hidden steps come down to, or whatever else is given, by name."""
-        nodes = self.trace.assembly(hidden[0].iteration).graph.ancestors({at.ref.node for at in hidden})
-        given = [node for node in nodes if isinstance(node.op, Leaf)]
+        graph = self.trace.assembly(hidden[0].iteration).graph
+        nodes = graph.ancestors({at.ref.node for at in hidden})
+        given = [node for node in graph.nodes if node in nodes and isinstance(node.op, Leaf)]
+        order = {node: k for k, node in enumerate(given)}
         kinds = [[n for n in given if n.phase == phase] for phase in ("data", "parameter", "setting")]
-        chosen = set(next((kind for kind in kinds if kind), []))
+        chosen = next((kind for kind in kinds if kind), [])
         if sum(node.size for node in nodes) > READ // 100:
-            return sorted(node.id for node in chosen)
+            return [node.id for node in chosen]
         found: dict[_At, None] = dict.fromkeys(hidden)
         waiting = deque(hidden)
         while waiting:
@@ -379,7 +391,7 @@ class _Explainer:
                 if operand not in found:
                     found[operand] = None
                     waiting.append(operand)
-        leaves = sorted({at.ref for at in found if at.ref.node in chosen}, key=lambda ref: (ref.node.id, ref.index))
+        leaves = sorted({at.ref for at in found if at.ref.node in chosen}, key=lambda ref: (order[ref.node], ref.index))
         listed = [self.names.element(ref) for ref in leaves]
         return listed if len(listed) <= LISTED else [*listed[: LISTED - 2], "…", listed[-1]]
 
@@ -514,4 +526,3 @@ def _worked_inside(expr: Expr) -> Iterator[Worked]:
 def _with_dots(expr: Expr) -> Expr:
     """`…` for the terms that are not written."""
     return Number(ONE.value, "…") if isinstance(expr, Worked) else rebuild(expr, _with_dots)
-

@@ -26,6 +26,9 @@ SIGNIFICANT = 7
 FLOAT_DIGITS = 15
 """Digits that every float has; the ones after them say nothing."""
 
+LONGEST_ON_PAPER = 18
+"""Characters of an inner number that somebody might still write down."""
+
 _FLOATS, _DECIMALS, _FRACTIONS = Floats(), Decimals(), Fractions()
 _HOLDS = {
     ">": lambda a, b: a > b,
@@ -173,7 +176,12 @@ class Numbers:
             text = _decimal(exact) if exact is not None else ""
             if text and len(text.partition(".")[2]) <= (self.digits or 17):
                 return text
-        return self.computed(self._worked_value(leaf))
+        value = self._worked_value(leaf)
+        if isinstance(value, Decimal) and value.is_finite():
+            # in paper mode what stands inside a line was not rounded; all its digits would be no help
+            long = len(value.as_tuple().digits) > FLOAT_DIGITS
+            return fixed(float(value), self.digits or FLOAT_DIGITS) if long else f"{value.normalize():f}"
+        return self.computed(value)
 
     def _worked_value(self, leaf: Worked) -> Any:
         sample = next((self.value(ref) for ref in refs(leaf.of)), 0.0)
@@ -274,7 +282,7 @@ class Numbers:
 
 
 def _is_number(expr: Expr) -> bool:
-    return isinstance(expr, Ref | Number | Worked) or isinstance(expr, Negation) and _is_number(expr.of)
+    return isinstance(expr, Ref | Number | Worked) or (isinstance(expr, Negation) and _is_number(expr.of))
 
 
 def _float(text: str) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
-from bptrace.graph.node import Shape
+from bptrace.graph.node import Node
 from bptrace.writers.json_trace import number_text
 
 if TYPE_CHECKING:
@@ -24,24 +24,33 @@ def csv_trace(trace: Trace, iterations: Sequence[int] | None = None) -> Iterator
 
     The index counts from 1, `1,2`, the sample's place included; that of a scalar is empty.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    waiting = 1
+    yield _line(COLUMNS)
+    begun: dict[Node, list[str]] = {}
+    lines: list[str] = []
     for iteration in trace.recorded if iterations is None else iterations:
         values = trace.values(iteration)
         for node in trace.assembly(iteration).graph.stored():
-            for index, value in zip(_indices(node.shape), values.flat(node), strict=True):
-                writer.writerow((iteration, node.id, index, number_text(value)))
-                waiting += 1
-                if waiting == CHUNK:
-                    yield text.getvalue()
-                    text.seek(0)
-                    text.truncate()
-                    waiting = 0
-    yield text.getvalue()
+            starts: Iterable[str] = begun.get(node, ())
+            if not starts:
+                starts = _starts(node)
+                if node.size <= CHUNK:
+                    starts = begun[node] = list(starts)
+            for start, value in zip(starts, values.flat(node), strict=True):
+                lines.append(f"{iteration},{start}{number_text(value)}\n")
+                if len(lines) == CHUNK:
+                    yield "".join(lines)
+                    lines.clear()
+    yield "".join(lines)
 
 
-def _indices(shape: Shape) -> Iterator[str]:
-    """The indices of all elements, row by row."""
-    return (",".join(map(str, index)) for index in product(*(range(1, extent + 1) for extent in shape)))
+def _starts(node: Node) -> Iterator[str]:
+    """The id and the index of each element as they begin a line, row by row."""
+    for index in product(*(range(1, extent + 1) for extent in node.shape)):
+        yield _line((node.id, ",".join(map(str, index)), "")).rstrip("\n")
+
+
+def _line(cells: Sequence[str]) -> str:
+    """A line of CSV; what has a comma in it is quoted."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()

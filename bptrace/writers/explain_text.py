@@ -68,11 +68,13 @@ class _Writer:
     def _step(self, step: Step, lead: str, stacked: bool = False) -> Iterator[str]:
         """The forms in a row, as many on a line as it has room for."""
         line = lead + self._plain(step.name)
-        indent = width(line)
+        # under the first form, or where the name is too long for that, a little further in than it
+        indent = width(line) if width(line) <= self.columns * 2 // 5 else width(lead) - width(lead.lstrip()) + 3
         forms = [f" {self._plain(sign)} {self._plain(text)}" for sign, text, _ in step.shown]
         for k, form in enumerate(forms):
             room = self.sign_column - 1 if k == len(forms) - 1 else self.columns - 1
-            if k and (stacked or width(line) + width(form) > room):
+            fits = width(line) + width(form) <= room
+            if (k and stacked) or (not fits and (k or indent < width(line))):
                 yield from broken(line, self.columns - 1, indent + 3)
                 line = " " * indent
             line += form

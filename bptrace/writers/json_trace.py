@@ -38,9 +38,7 @@ _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 _encode_ascii = json.JSONEncoder(allow_nan=False).encode
 
 
-def json_trace(
-    trace: Trace, iterations: Sequence[int] | None = None, *, ascii_only: bool = False
-) -> Iterator[str]:
+def json_trace(trace: Trace, iterations: Sequence[int] | None = None, *, ascii_only: bool = False) -> Iterator[str]:
     """The trace with the numbers of some of its recorded iterations (of all where None), in chunks.
 
     With `ascii_only` other characters are escaped, for outputs that cannot show them.
@@ -66,6 +64,8 @@ def json_trace(
 
 def number_text(value: Any) -> str:
     """A number in full: floats shortest round trip, decimals with their digits, fractions as 7/12."""
+    if type(value) is float and value - value == 0:
+        return repr(value)
     if isinstance(value, Fraction):
         whole = _whole_text(value.numerator)
         return whole if value.denominator == 1 else f"{whole}/{_whole_text(value.denominator)}"
@@ -103,23 +103,33 @@ def _whole_text(value: int) -> str:
 
 
 def _array(numbers: Sequence[Any], shape: Sequence[int]) -> Iterator[str]:
-    """Numbers in the shape of their node, long ones in several chunks."""
-    if not shape:
-        yield json_number(numbers[0])
-    elif len(numbers) <= CHUNK and len(shape) == 1:
-        yield json_text(list(numbers))
-    else:
-        yield "["
-        if len(shape) == 1:
-            for start in range(0, len(numbers), CHUNK):
-                yield f"{', ' if start else ''}{json_text(list(numbers[start : start + CHUNK]))[1:-1]}"
-        else:
-            step = len(numbers) // shape[0] if shape[0] else 0
-            for k in range(shape[0]):
-                if k:
-                    yield ", "
-                yield from _array(numbers[k * step : (k + 1) * step], shape[1:])
+    """Numbers in the shape of their node, many of them in several chunks."""
+    if len(numbers) <= CHUNK:
+        yield _small_array(list(numbers), shape)
+    elif len(shape) == 1:
+        for start in range(0, len(numbers), CHUNK):
+            part = list(numbers[start : start + CHUNK])
+            yield f"{', ' if start else '['}{_small_array(part, (len(part),))[1:-1]}"
         yield "]"
+    else:
+        step = len(numbers) // shape[0]
+        for k in range(shape[0]):
+            yield ", " if k else "["
+            yield from _array(numbers[k * step : (k + 1) * step], shape[1:])
+        yield "]"
+
+
+def _small_array(numbers: list[Any], shape: Sequence[int]) -> str:
+    array: Any = numbers
+    for extent in reversed(shape[1:]):
+        array = [array[k : k + extent] for k in range(0, len(array), extent)]
+    if not shape:
+        array = numbers[0]
+    if numbers and type(numbers[0]) is float:
+        text = repr(array)  # what JSON wants, and the quickest way to it, if there is no nan or inf
+        if "n" not in text:
+            return text
+    return json_text(array)
 
 
 # conventions and nodes
@@ -256,12 +266,17 @@ class Names:
 def _iteration(trace: Trace, iteration: int, encode: Callable[[Any], str]) -> Iterator[str]:
     values = trace.values(iteration)
     graph = trace.assembly(iteration).graph
-    yield f'  {{"iteration": {iteration}, "epoch": {trace.epoch(iteration)}, "samples": {encode(trace.samples(iteration))}, '
-    yield f'"loss": {_loss(values, graph.loss)},\n   "values": {{'
+    samples = encode(trace.samples(iteration))
+    text = f'  {{"iteration": {iteration}, "epoch": {trace.epoch(iteration)}, "samples": {samples}, '
+    text += f'"loss": {_loss(values, graph.loss)},\n   "values": {{'
     for k, node in enumerate(graph.stored()):
-        yield f"{',' if k else ''}\n    {encode(node.id)}: "
-        yield from _array(values.flat(node), node.shape)
-    yield "}}"
+        text += f"{',' if k else ''}\n    {encode(node.id)}: "
+        for part in _array(values.flat(node), node.shape):
+            text += part
+            if len(text) > CHUNK:
+                yield text
+                text = ""
+    yield text + "}}"
 
 
 def _loss(values: Values, loss: Node | None) -> str:

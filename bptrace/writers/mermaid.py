@@ -9,9 +9,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bptrace.formula.expr import Expr, Product, Ref, children, refs
+from bptrace.formula.expr import Expr, Index, Product, Ref, children, refs
 from bptrace.formula.general import general
 from bptrace.formula.text import symbols
 from bptrace.graph.node import Node
@@ -20,7 +20,6 @@ from bptrace.report.notation import Notation
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
-    from bptrace.graph.op import Index
 
 MOST_EDGES = 100
 
@@ -79,7 +78,11 @@ def _operands(node: Node) -> list[Node]:
 
 
 class _TooManyError(Exception):
-    pass
+    """There are more edges than a picture can show."""
+
+
+class _NoUnitsError(Exception):
+    """A layer reads others for what is no unit of its output: a gate, a score."""
 
 
 class _Layers:
@@ -88,26 +91,42 @@ class _Layers:
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
         graph = assembly.graph
-        self.outputs = {name: graph.by_id[f"{name}.y"] for name in assembly.titles}
+        outputs = {name: graph.by_id.get(f"{name}.y") for name in assembly.titles}
+        self.outputs = {name: node for name, node in outputs.items() if node and node.layer == name and not node.inline}
         self.ids: dict[tuple[str, Index], str] = {}
 
     def text(self) -> str:
-        lines: list[str] = []
-        if sum(node.size for node in self.outputs.values()) > MOST_EDGES * self.assembly.samples * len(self.outputs):
-            return ""
         try:
             edges = list(self._edges())
         except _TooManyError:
             return ""
-        inputs = [node for node in self.assembly.graph.nodes if node.id in {group for group, _ in self.ids}]
-        for node in inputs:
-            if node.phase == "data":
+        except _NoUnitsError:
+            return self._boxes()
+        lines: list[str] = []
+        read = {group for group, _ in self.ids}
+        for node in self.assembly.graph.nodes:
+            if node.id in read and node.phase == "data":
                 lines += self._group(node.id, node, node.id)
         for name, node in self.outputs.items():
-            lines += self._group(name, node, self._title(name, self.assembly.titles[name]))
+            lines += self._group(name, node, self._title(name))
         return _drawn(lines, edges)
 
-    def _title(self, name: str, title: dict[str, Any]) -> str:
+    def _boxes(self) -> str:
+        """A box a layer, where units alone would not tell what the layers read."""
+        self.ids.clear()
+        edges: dict[Edge, None] = {}
+        for node in self.assembly.graph.stored():
+            if node.phase == "forward" and node.layer:
+                for operand in _operands(node):
+                    if operand.phase in ("data", "forward") and operand.layer != node.layer:
+                        edges[self._id(operand.layer or operand.id, ()), self._id(node.layer, ()), ""] = None
+        lines = [f"  {id}[{label(self._title(group))}]" for (group, _), id in self.ids.items()]
+        return _drawn(lines, list(edges)) if len(edges) <= MOST_EDGES else ""
+
+    def _title(self, name: str) -> str:
+        title = self.assembly.titles.get(name)
+        if title is None:
+            return name
         activation = title.get("activation", "identity")
         return f"{name}: {title['type']}" + (f", {activation}" if activation != "identity" else "")
 
@@ -138,9 +157,10 @@ class _Layers:
                 if node.size // max(1, self.assembly.samples) > MOST_EDGES:
                     raise _TooManyError
                 for index in _elements(node):
-                    place = _without_sample(node, index)
-                    target = self._id(name, place if node.shape == output.shape else ())
+                    target = self._id(name, _without_sample(node, index))
                     for source, text in self._read(formula_of(node, index), name):
+                        if node.shape != output.shape:
+                            raise _NoUnitsError
                         if (source, target) not in seen:
                             seen.add((source, target))
                             yield source, target, text

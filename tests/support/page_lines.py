@@ -377,9 +377,7 @@ _SENTENCES = re.compile("|".join(f"(?:{pattern})" for pattern in (
     _template("list_command"), f"(?:… )?{_template('rows_left_out')}", f"… {_template('terms_left_out')}: .+ all",
     f".+: {_template('zero_products')}",
 )))  # fmt: skip
-_LAYERS = re.compile(
-    "|".join(_template(key) for key in ("layer_heading", "activation_heading", "layer_only"))
-)
+_LAYERS = re.compile("|".join(_template(key) for key in ("layer_heading", "activation_heading", "layer_only")))
 _TABLE_WORDS = [WORDS[key] for key in ("unit", "weight", "parameter", "element", "contribution")]
 _TABLE = re.compile(rf" (?:{'|'.join(_TABLE_WORDS)})(?: +{WORDS['sample']})?  .*= \S.*")
 _SAMPLES = f" {WORDS['sample']}"
@@ -613,9 +611,7 @@ class _Body:
         if total == WORDS["sum"]:
             form = " + ".join(f"({a})" if a.startswith("-") else a for a in self.addends)
         else:
-            form = total.replace(
-                WORDS["sum"], f"({self.total})" if self.total.startswith("-") else self.total
-            )
+            form = total.replace(WORDS["sum"], f"({self.total})" if self.total.startswith("-") else self.total)
         left_out = self.left_out and total == WORDS["sum"]
         self.total = value
         if left_out:
@@ -739,7 +735,7 @@ class Judge:
         if forms and not _readable(forms[0][1]):
             # symbols: what is put in for them stands in the form that follows
             symbols = forms.pop(0)[1]
-            if not re.search(r"[^\W\d]", symbols) or not forms and not _NAME.fullmatch(symbols):
+            if not re.search(r"[^\W\d]", symbols) or (not forms and not _NAME.fullmatch(symbols)):
                 yield "no form with numbers"
             if forms and forms[0][0] != "=":
                 yield "numbers are put in with ="
@@ -749,7 +745,7 @@ class Judge:
             self.bare += 1
             if equation.sign != "=":
                 yield "a number that is repeated is not rounded again"
-            known = self.names.get(symbols.removeprefix("-"))
+            known = self.names.get(symbols.removeprefix("-")) if symbols else None
             if known is not None and Decimal(equation.value) != (-known if symbols.startswith("-") else known):
                 yield f"{symbols} stands on the page as {known}"
             if known is None and abs(Decimal(equation.value)) not in seen:

@@ -75,6 +75,9 @@ LOSSES: dict[str, Any] = {
 }
 
 
+KNOWN_LAYERS = {"dense", "activation"}
+
+
 class TorchNetwork:
     """`objective` (loss, or what `upstream` is the gradient of), and every leaf and node by id."""
 

@@ -1,0 +1,70 @@
+"""Writing files: complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bptrace.errors import RunError, UsageError
+
+BLOCK = 256
+"""Pieces of text that are written at once."""
+
+
+def write_file(destination: str | Path, chunks: Iterable[str], *, inputs: Iterable[str | Path] = ()) -> None:
+    """Write text to a file, which replaces another only when whole; to a pipe or device as it comes.
+
+    Raises `UsageError` where the file is one of the `inputs` or a folder, `RunError` where it cannot
+    be written.
+    """
+    path = Path(destination)
+    for source in inputs:
+        if str(source) != "-" and path.exists() and Path(source).exists() and path.samefile(source):
+            raise UsageError(f"{destination}: that is the network itself")
+    if path.is_dir():
+        raise UsageError(f"{destination}: that is a folder; name a file in it")
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8", newline="\n") as stream:
+                stream.writelines(in_blocks(chunks))
+            return
+        _replace(path, chunks)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise RunError(f"{destination}: {error.strerror or error}") from None
+
+
+def _replace(path: Path, chunks: Iterable[str]) -> None:
+    """Write beside the file, then rename."""
+    handle, temporary = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(in_blocks(chunks))
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path.resolve())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def in_blocks(chunks: Iterable[str]) -> Iterator[str]:
+    """The same text in fewer, larger pieces."""
+    waiting: list[str] = []
+    for chunk in chunks:
+        waiting.append(chunk)
+        if len(waiting) >= BLOCK:
+            yield "".join(waiting)
+            waiting.clear()
+    yield "".join(waiting)
