@@ -20,13 +20,17 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # pytest-xdist has a worker for each core already
 
 ROOT = Path(__file__).parent.parent
-CLEARED = re.compile(r"BPTRACE_|LC_|LANG$|LANGUAGE$|NO_COLOR$|FORCE_COLOR$|COLUMNS$|TERM|TTY_|PYTHONIOENCODING$|PYTHONUTF8$")
+CLEARED = re.compile(
+    r"BPTRACE_|LC_|LANG$|LANGUAGE$|NO_COLOR$|FORCE_COLOR$|COLUMNS$|TERM|TTY_|PYTHONIOENCODING$|PYTHONUTF8$"
+)
 """Settings of the person who runs the tests that would change what the commands print."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("BPTRACE_REQUIRE_TORCH") == "1" and find_spec("torch") is None:
-        raise pytest.UsageError("BPTRACE_REQUIRE_TORCH=1, but PyTorch is not installed: its comparisons would be skipped")
+        raise pytest.UsageError(
+            "BPTRACE_REQUIRE_TORCH=1, but PyTorch is not installed: its comparisons would be skipped"
+        )
 
 
 @dataclass(frozen=True)

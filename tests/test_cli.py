@@ -66,7 +66,9 @@ def test_no_arguments_is_help_and_a_usage_error(command: Command) -> None:
 # -- where the network comes from
 
 
-def test_bundled_by_name_by_path_and_from_stdin(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bundled_by_name_by_path_and_from_stdin(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)  # here is no folder `networks`
     pages = [command("run", "mazur"), command("run", "networks/mazur.yaml"), command("run", "-", input=MAZUR)]
     assert {(page.code, page.err) for page in pages} == {(0, "")}
@@ -78,7 +80,9 @@ def test_a_byte_order_mark_is_no_part_of_the_yaml(command: Command) -> None:
     assert command("run", "-", input=b"\xef\xbb\xbf" + MAZUR.encode()).out == command("run", "mazur").out
 
 
-def test_a_file_comes_before_a_bundled_network(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_comes_before_a_bundled_network(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "networks").mkdir()
     (tmp_path / "networks" / "mazur.yaml").write_text(BRANCHES, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -135,7 +139,9 @@ def test_more_iterations_go_on_round_the_data(command: Command) -> None:
     assert "0.000035102" in result[-1] + "".join(lines) or "3.5" in lines[-1]
 
 
-@pytest.mark.parametrize("quantity", ["w5", "grad.w5", "new.w5", "h.z", "o.delta", "grad.o.W", "δ_o1", "net_h1", "h.W[1,2]"])
+@pytest.mark.parametrize(
+    "quantity", ["w5", "grad.w5", "new.w5", "h.z", "o.delta", "grad.o.W", "δ_o1", "net_h1", "h.W[1,2]"]
+)
 def test_only_one_quantity(command: Command, quantity: str) -> None:
     whole, part = command("run", "mazur").out, command("run", "mazur", "--only", quantity)
     assert part.code == 0
@@ -177,7 +183,8 @@ def test_phase_and_only_together(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("digits", "number"), [("4", "0.2984"), ("12", "0.298371108760"), ("all", r"0\.29837110876000[0-9]+"), ("9", "0.298371109")]
+    ("digits", "number"),
+    [("4", "0.2984"), ("12", "0.298371108760"), ("all", r"0\.29837110876000[0-9]+"), ("9", "0.298371109")],
 )
 def test_digits(command: Command, digits: str, number: str) -> None:
     assert re.search(rf"= +{number}$", command("run", "mazur", "--digits", digits).out, re.M)
@@ -197,7 +204,9 @@ def test_max_terms_and_max_rows(command: Command, net: Path) -> None:
     assert "--max-terms all" in short  # how to see what was left out
     assert "--max-terms all" not in long
     assert len(long.splitlines()) > len(short.splitlines())
-    wide = BRANCHES.replace("units: 1", "units: 30").replace("targets: [[1], [0], [1]]", "targets: " + str([[1] * 30] * 3))
+    wide = BRANCHES.replace("units: 1", "units: 30").replace(
+        "targets: [[1], [0], [1]]", "targets: " + str([[1] * 30] * 3)
+    )
     few, all_rows = (
         command("run", "-", "--show", "1", "--max-terms", "2", *flags, input=wide).out
         for flags in ([], ["--max-rows", "all"])
@@ -241,7 +250,9 @@ def test_color(command: Command) -> None:
 def test_set(command: Command) -> None:
     changed = command("run", "-", input=MAZUR.replace("learning_rate: 0.5", "learning_rate: 0.1"))
     assert command("run", "mazur", "--set", "optimizer.learning_rate=0.1").out == changed.out
-    several = command("run", "mazur", "--set", "training.iterations=3", "--set", "layers.h.activation=tanh", "--show", "all")
+    several = command(
+        "run", "mazur", "--set", "training.iterations=3", "--set", "layers.h.activation=tanh", "--show", "all"
+    )
     assert headings(several.out) == [1, 2, 3]
     assert "tanh" in several.out
     assert "w1 9" in command("run", "mazur", "--set", "layers.h.weights[0][0]=9").out
@@ -252,7 +263,9 @@ def test_save_and_from_go_on_where_the_run_ended(command: Command, tmp_path: Pat
     assert command("run", "mazur", "-n", "3", "--save", checkpoint).code == 0
     first = json.loads(command("run", "mazur", "-n", "5", "--show", "4,5", "--json").out)
     second = json.loads(command("run", "mazur", "-n", "2", "--from", checkpoint, "--json").out)
-    assert [step["values"]["h.W"] for step in first["iterations"]] == [step["values"]["h.W"] for step in second["iterations"]]
+    assert [step["values"]["h.W"] for step in first["iterations"]] == [
+        step["values"]["h.W"] for step in second["iterations"]
+    ]
     assert first["final"] == second["final"]
 
 
@@ -431,13 +444,20 @@ def test_usage_errors(command: Command, tmp_path: Path, arguments: list[str], na
 
 
 def test_all_mistakes_of_the_yaml_at_once_with_their_places(command: Command, net: Path) -> None:
-    net.write_text(BRANCHES.replace("units: 1", "units: 1, activation: sigmod").replace("iterations", "iteratoins"), encoding="utf-8")
+    net.write_text(
+        BRANCHES.replace("units: 1", "units: 1, activation: sigmod").replace("iterations", "iteratoins"),
+        encoding="utf-8",
+    )
     answer = command("run", net)
     assert answer.code == 2
     assert answer.out == ""
     lines = [line for line in answer.err.splitlines() if line.startswith(str(net))]
-    assert re.fullmatch(rf"{re.escape(str(net))}:7:[0-9]+: layers\[0\]\.activation: .*did you mean 'sigmoid'\?", lines[0])
-    assert re.fullmatch(rf"{re.escape(str(net))}:10:[0-9]+: training\.iteratoins: .*did you mean 'iterations'\?", lines[1])
+    assert re.fullmatch(
+        rf"{re.escape(str(net))}:7:[0-9]+: layers\[0\]\.activation: .*did you mean 'sigmoid'\?", lines[0]
+    )
+    assert re.fullmatch(
+        rf"{re.escape(str(net))}:10:[0-9]+: training\.iteratoins: .*did you mean 'iterations'\?", lines[1]
+    )
 
 
 def test_mistakes_on_standard_input(command: Command) -> None:

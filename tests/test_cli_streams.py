@@ -105,7 +105,9 @@ def test_a_full_disk_is_an_error_and_no_traceback(flags: list[str]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("before", [None, "a good page\n"])
-def test_a_stopped_command_leaves_no_half_written_file(number: signal.Signals, before: str | None, tmp_path: Path) -> None:
+def test_a_stopped_command_leaves_no_half_written_file(
+    number: signal.Signals, before: str | None, tmp_path: Path
+) -> None:
     target = tmp_path / "page.md"
     if before is not None:
         target.write_text(before, encoding="utf-8")
@@ -152,7 +154,8 @@ def test_output_through_a_link_writes_its_target(command: Command, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("suffix", "start"), [(".md", "# Mazur"), (".markdown", "# Mazur"), (".txt", "Mazur"), (".json", '{"format"'), (".csv", "iteration,id")]
+    ("suffix", "start"),
+    [(".md", "# Mazur"), (".markdown", "# Mazur"), (".txt", "Mazur"), (".json", '{"format"'), (".csv", "iteration,id")],
 )
 def test_the_suffix_names_the_format(command: Command, tmp_path: Path, suffix: str, start: str) -> None:
     assert command("export", "mazur", "-o", tmp_path / f"page{suffix}").code == 0
@@ -184,12 +187,18 @@ def test_the_network_itself_is_never_overwritten(command: Command, tmp_path: Pat
         assert "network itself" in answer.err
 
 
-def test_a_bundled_network_is_never_overwritten(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundled_network_is_never_overwritten(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net = tmp_path / "mazur.yaml"
     net.write_bytes(MAZUR.read_bytes())
     monkeypatch.setattr("bptrace.network._folder", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)  # here is no folder `networks`
-    for flags in (["run", "mazur", "--format", "text"], ["run", "networks/mazur.yaml", "--json"], ["explain", "mazur", "w5"]):
+    for flags in (
+        ["run", "mazur", "--format", "text"],
+        ["run", "networks/mazur.yaml", "--json"],
+        ["explain", "mazur", "w5"],
+    ):
         assert command(*flags, "-o", net).code == 2
         assert net.read_bytes() == MAZUR.read_bytes()
 
@@ -256,7 +265,9 @@ def test_files_are_utf_8_wherever_they_are_made(process: Process, tmp_path: Path
     assert "δ" in (tmp_path / "a.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("arguments", [["run", "mazur", "--json"], ["export", "mazur", "--format", "csv"], ["run", "mazr"]])
+@pytest.mark.parametrize(
+    "arguments", [["run", "mazur", "--json"], ["export", "mazur", "--format", "csv"], ["run", "mazr"]]
+)
 def test_every_output_survives_ascii(process: Process, arguments: list[str]) -> None:
     done = process(*arguments, PYTHONIOENCODING="ascii", LC_ALL="C")
     assert b"Traceback" not in done.stderr
@@ -293,15 +304,25 @@ def modules(*arguments: str) -> set[str]:
         "finally:\n    print(*sys.modules, file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, env=cleared(os.environ), check=True
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=cleared(os.environ),
+        check=True,
     )
     return {name.partition(".")[0] for name in done.stderr.split()}
 
 
 def typer_alone() -> set[str]:
     """What an empty Typer command imports: old versions take rich, for their own errors."""
-    code = "import sys, typer; a = typer.Typer(); a.command()(lambda: None)\ntry:\n    a([])\nexcept SystemExit:\n    print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=cleared(os.environ), check=True)
+    code = (
+        "import sys, typer; a = typer.Typer(); a.command()(lambda: None)\n"
+        "try:\n    a([])\nexcept SystemExit:\n    print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=cleared(os.environ), check=True
+    )
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 
@@ -309,7 +330,9 @@ def test_the_version_needs_nothing() -> None:
     assert not modules("--version") & {"numpy", "pydantic", "yaml", "rich", "typer", "importlib_metadata"}
 
 
-@pytest.mark.parametrize("arguments", [["run", "networks/mazur.yaml"], ["step", "mazur", "-n", "3"], ["run", "mazur", "--lang", "zh"]])
+@pytest.mark.parametrize(
+    "arguments", [["run", "networks/mazur.yaml"], ["step", "mazur", "-n", "3"], ["run", "mazur", "--lang", "zh"]]
+)
 def test_a_small_network_needs_no_numpy_and_a_pipe_no_rich(arguments: list[str]) -> None:
     extra = modules(*arguments) - typer_alone()
     assert not extra & {"numpy", "rich", "torch", "pygments", "markdown_it"}

@@ -1,6 +1,6 @@
 """Which part may import which, read from the source: dependencies point one way, down the flow
 
-    YAML -> spec -> build (layers, optimizers, graph, ops, formula) -> engine -> trace -> report -> writers -> cli
+YAML -> spec -> build (layers, optimizers, graph, ops, formula) -> engine -> trace -> report -> writers -> cli
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ def _imports(file: Path) -> Iterator[Import]:
             assert not node.level and node.module, f"{file}:{node.lineno}: relative import"
             modules = [node.module]
             if node.module == "bptrace":
-                modules = [f"bptrace.{n.name}" if n.name not in ("__version__", "load") else "bptrace" for n in node.names]
+                modules = [
+                    f"bptrace.{n.name}" if n.name not in ("__version__", "load") else "bptrace" for n in node.names
+                ]
             for module in modules:
                 yield Import(file, node.lineno, module, typing_only, in_function)
         else:
@@ -122,7 +124,9 @@ def listed(found: list[Import]) -> str:
 
 
 def test_every_part_has_its_rule() -> None:
-    parts = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or any(path.glob("*.py"))}
+    parts = {
+        path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or any(path.glob("*.py"))
+    }
     assert parts - {"__init__", "__main__", "cli"} <= set(MAY_IMPORT)
 
 

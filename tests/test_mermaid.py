@@ -69,19 +69,6 @@ def test_labels() -> None:
     assert label("σ'(z)") == '"σ\'(z)"'
 
 
-def test_comparisons_are_escaped() -> None:
-    text = chart("inputs: {x: 1, y: 2}\ngraph: {f: where(x > y, x, y)}\n") if _takes_comparisons() else ""
-    assert "<" not in text and "> y" not in text
-
-
-def _takes_comparisons() -> bool:
-    try:
-        load("net.yaml", text="inputs: {x: 1, y: 2}\ngraph: {f: where(x > y, x, y)}\n").assembly()
-    except Exception:
-        return False
-    return True
-
-
 def test_too_much_to_draw() -> None:
     inputs = ", ".join("1" for _ in range(10))
     within = f"data: {{inputs: [[{inputs}]]}}\nlayers: [{{type: dense, units: 10}}]\n"
@@ -96,3 +83,15 @@ def test_one_sample_stands_for_all() -> None:
     assert chart(text).count("-->") == 4
     columns = "data: {inputs: [[1, 2, 3], [4, 5, 6]]}\nlayers: [{type: dense, name: h, units: 2}]\n"
     assert chart(columns + "conventions: {sample_axis: columns}\n").count("-->") == 4
+
+
+def test_layers_that_are_more_than_their_units_are_boxes() -> None:
+    text = """
+data: {inputs: [[[1, 2], [3, 4]]]}
+layers:
+  - {type: lstm, name: memory, units: 2, output: sequence}
+  - {type: dense, name: o, units: 1}
+"""
+    assert chart(text) == (
+        'flowchart LR\n  n1["x"]\n  n2["memory: lstm, gates i, f, g, o"]\n  n3["o: dense"]\n  n1 --> n2\n  n2 --> n3\n'
+    )

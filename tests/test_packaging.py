@@ -93,6 +93,7 @@ def test_what_the_wheel_says_of_itself(wheel: Path) -> None:
 
 @pytest.mark.skipif(not DIST, reason="the source archive is built by .ci/run")
 def test_the_source_archive_can_be_tested() -> None:
-    archive = tarfile.open(next(Path(DIST or "").glob("*.tar.gz")))
-    names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "networks/mazur.yaml", "tests/conftest.py"} <= names
+    with tarfile.open(next(Path(DIST or "").glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml"} <= names
+    assert {"networks/mazur.yaml", "tests/conftest.py"} <= names

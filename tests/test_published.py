@@ -6,6 +6,7 @@ it are for what needs more than one value of one trace: sums over an epoch, anot
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from decimal import Decimal
@@ -484,7 +485,8 @@ def test_printed_number(name: str, where: str, printed: Any, within: float) -> N
 def test_every_bundled_network_is_compared_here() -> None:
     of_their_own = {"iamtrask-3layer", "two-losses", "bernacki-2-3-2-1"}
     bundled = {path.stem for path in NETWORKS.glob("*.yaml")}
-    assert set(PRINTED) | of_their_own >= bundled
+    elsewhere = {name for file in MORE.glob("*.json") for name in json.loads(file.read_text(encoding="utf-8"))}
+    assert set(PRINTED) | of_their_own | elsewhere >= bundled
     assert {path.stem for path in MORE.glob("*.yaml")} <= set(PRINTED)
 
 

@@ -74,7 +74,9 @@ def test_output_is_what_the_command_prints(block: str) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     if UPDATE:
-        README.write_text(README.read_text(encoding="utf-8").replace(block, f"{first}\n{done.stdout}"), encoding="utf-8")
+        README.write_text(
+            README.read_text(encoding="utf-8").replace(block, f"{first}\n{done.stdout}"), encoding="utf-8"
+        )
     else:
         assert shown == done.stdout
 
@@ -89,7 +91,9 @@ def test_python_is_executed() -> None:
         assert not result.failed
 
 
-@pytest.mark.parametrize("text", [content for kind, content in BLOCKS if kind == "yaml"], ids=lambda t: t.partition("\n")[0])
+@pytest.mark.parametrize(
+    "text", [content for kind, content in BLOCKS if kind == "yaml"], ids=lambda t: t.partition("\n")[0]
+)
 def test_networks_run(command: Command, text: str) -> None:
     answer = command("run", "-", input=text)
     assert (answer.code, answer.err) == (0, "")
@@ -221,7 +225,11 @@ def test_every_layer_and_optimizer_is_documented(heading: str, prefix: str) -> N
     from bptrace.layers.functions import FUNCTIONS
 
     common, own = tables(section(heading))[:2]
-    types = {name.removeprefix(prefix): part["properties"] for name, part in schema()["$defs"].items() if re.fullmatch(prefix + r"\w+", name)}
+    types = {
+        name.removeprefix(prefix): part["properties"]
+        for name, part in schema()["$defs"].items()
+        if re.fullmatch(prefix + r"\w+", name)
+    }
     shared = set.intersection(*map(set, types.values()))
     assert shared <= set(keys(common))
     assert sorted(keys(own)) == sorted(types)

@@ -49,4 +49,5 @@ def explain(
     except LookupFailedError as error:
         raise UsageError(f"explain: {error}") from None
     ascii_only = out.needs_ascii(output)
-    out.write((f"{line}\n" for line in explain_lines(explanation, flags.columns, ascii_only)), output, inputs=[trace.spec.file])
+    lines = explain_lines(explanation, flags.columns, ascii_only)
+    out.write((f"{line}\n" for line in lines), output, inputs=[trace.spec.file])

@@ -89,12 +89,10 @@ class _Writer:
 
     def piece(self, expr: Expr) -> Piece:
         match expr:
-            case Ref():
-                return _symbol(self.name(expr))
-            case Number():
-                return _symbol(expr.text)
+            case Ref() | Number():
+                return _symbol(self._plain(expr))
             case Worked(of):
-                return _symbol(self.worked(expr)) if self.worked else self.piece(of)
+                return _symbol(self._plain(expr)) if self.worked else self.piece(of)
             case Sum(terms):
                 if self.general and is_indexed(expr) and isinstance(terms, Terms):
                     return self._indexed(terms), Level.SUM
@@ -143,10 +141,17 @@ class _Writer:
                 text += f" + {part}"
         return text, Level.SUM
 
+    def _plain(self, leaf: Expr) -> str:
+        """A leaf as plain text; nothing of what is no leaf."""
+        if isinstance(leaf, Worked):
+            return self.worked(leaf) if self.worked else ""
+        return self.name(leaf) if isinstance(leaf, Ref) else leaf.text if isinstance(leaf, Number) else ""
+
     def _negated(self, of: Expr) -> Piece:
+        plain = self._plain(of)
+        if plain.startswith("-"):
+            return _symbol(plain[1:])  # minus a negative number
         text, level = self.piece(of)
-        if isinstance(of, Ref | Number | Worked) and text.startswith("-"):
-            return text[1:], level  # minus a negative number
         if is_indexed(of) and self.general:
             return f"-{text}", Level.SUM
         return f"-{_brackets(text) if level < Level.PRODUCT else text}", Level.SUM

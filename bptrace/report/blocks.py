@@ -7,7 +7,7 @@ compute.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -157,7 +157,7 @@ class Block:
     formulas: list[str]
     right: str
     parts: list[Part] = field(default_factory=list)
-    latex: list[str] = field(default_factory=list)
+    latex: list[Callable[[], str]] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     settings: list[tuple[str, Ref]] = field(default_factory=list)
     """The settings that the block reads, by symbol."""

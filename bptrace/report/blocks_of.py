@@ -15,16 +15,11 @@ from bptrace.formula.expr import (
     Index,
     Negation,
     Number,
-    Power,
-    Product,
-    Quotient,
     Ref,
     Sum,
     Worked,
     addends,
-    children,
     flat,
-    rebuild,
     worked,
 )
 from bptrace.formula.text import symbols
@@ -47,7 +42,9 @@ from bptrace.report.blocks import (
     Table,
     Values,
 )
-from bptrace.report.notation import Notation, indices, shape_text
+from bptrace.report.captions import caption, loss_caption
+from bptrace.report.notation import Notation, indices, unflat
+from bptrace.report.structure import open_sum, opened, replaced, shared_sum, summed_axes, table_parts, with_sum
 
 REDUCED = ("sample", "time")
 """Axes whose sums are written addend by addend."""
@@ -82,12 +79,12 @@ class Blocks:
         last = nodes[-1]
         update = last.phase == "update"
         notation = Notation(last.layer, True, "w" if update else "")
-        captions = [self._caption(node, notation, nodes) for node in (last, *nodes[:-1])]
-        formulas = list(dict.fromkeys(formula for formula, _ in captions if formula))
-        right = next((shape for _, shape in captions[:1]), "")
-        block = Block(last.block, self._word(last), formulas, right, nodes=list(nodes))
+        captions = [caption(node, notation, self.samples) for node in (last, *nodes[:-1])]
         if last.block == "loss" and last.phase == "loss":
-            block.formulas = [self._loss_formula(nodes)]
+            captions = [loss_caption(nodes)]
+        said = {found.text: found for found in captions if found.text}
+        block = Block(last.block, self._word(last), list(said), captions[0].shapes, nodes=list(nodes))
+        block.latex = [found.latex for found in said.values()]
         block.settings = self._settings(nodes)
         if update and only is None and any(isinstance(node.symbol, Of) for node in nodes):
             block.parts = self._equations(nodes, notation)
@@ -156,83 +153,10 @@ class Blocks:
                 made.append(Sentence(self.words("rows_left_out", count=left_out, command=command)))
         return _merged(made)
 
-    # captions
-
     def _word(self, node: Node) -> str:
         if node.word in ("", "delta", "contribution", "local_derivative") or node.phase == "update":
             return ""
         return str(self.words(node.word))
-
-    def _caption(self, node: Node, notation: Notation, block: Sequence[Node]) -> tuple[str, str]:
-        """The formula for any element (or the matrix form), and the shapes of the matrix form."""
-        if not isinstance(node.op, Add) or node.phase == "forward":
-            matrix = self._matrix(node, notation)
-            if matrix:
-                return matrix
-        letters = tuple("nijklm"[k + (0 if node.axes[:1] == ("sample",) else 1)] for k in range(len(node.shape)))
-        if node.inline or (isinstance(node.op, Add) and node.phase == "backward"):
-            return "", ""
-        expr = formula_of(node, letters)
-        left = notation.one(node)
-        short = node.op.symbol()
-        middle = f"{short}({notation.one(node.inputs[0])}) = " if short and node.phase == "forward" else ""
-        text = _caption_text(_general(expr), notation)
-        if text == middle.removesuffix(" = "):
-            middle = ""
-        formula = f"{left} = {middle}{text}"
-        return formula, ""
-
-    def _matrix(self, node: Node, notation: Notation) -> tuple[str, str] | None:
-        factor, inner = "", node
-        if node.op.name == "scale" and node.inputs[0].inline:
-            inner, count = node.inputs[0], getattr(node.op, "factor", 1)
-            factor = f"/{count.denominator}" if count.numerator == 1 else ""
-            if not factor:
-                return None
-        form = inner.op.matrix(inner)
-        if form is None:
-            return None
-        several = ("sample" in node.axes and self.samples > 1) or any(
-            "sample" in o.axes and self.samples > 1 for o in inner.inputs
-        )
-        # with one sample a gradient of weights is no sum: its caption is that of any element
-        if not several and node.phase == "backward" and "sample" not in node.axes and len(node.shape) == 2:
-            expr = flat(formula_of(node, ("i", "j")))
-            text = _caption_text(flat(expr), notation)
-            left, right = inner.inputs[:2]
-            shapes = f"{shape_text(node)} = {shape_text(left)}·{shape_text(right)}ᵀ"
-            return f"{notation.one(node)} = {text}", shapes
-        symbols_, shapes_ = "", ""
-        for sign, factors in form.terms:
-            joint = f" {sign} " if sign else ""
-            names, sizes = [], []
-            for operand, transposed in factors:
-                # the transpose of a vector says nothing
-                turned = transposed and (several or len(shape_text(operand).split("×")) > 1)
-                name = notation.array(operand)
-                if several and "sample" in operand.axes:
-                    name = _batch(name)
-                names.append(_bracket(name) + ("ᵀ" if turned else ""))
-                sizes.append(shape_text(operand, turned) if several else shape_text(operand) + ("ᵀ" if turned else ""))
-            symbols_ += joint + "·".join(names)
-            shapes_ += joint + "·".join(sizes)
-        name = notation.array(node)
-        if several and "sample" in node.axes:
-            name = _batch(name)
-        return f"{name} = {symbols_}{factor}", f"{shape_text(node)} = {shapes_}"
-
-    def _loss_formula(self, nodes: Sequence[Node]) -> str:
-        """The loss as one formula, its terms written out."""
-        inside = {node for node in nodes if not node.id.startswith("loss.penalty.")}
-        judged = next((node.inputs[-1] for node in nodes if node.inputs and node.inputs[-1].phase == "forward"), None)
-        notation = Notation(judged.layer if judged else "", True)
-
-        def opened(expr: Expr) -> Expr:
-            if isinstance(expr, Ref) and expr.node in inside:
-                return opened(formula_of(expr.node, expr.index))
-            return rebuild(expr, opened)
-
-        return f"{notation.one(nodes[-1])} = {_caption_text(_general(opened(formula_of(nodes[-1], ()))), notation)}"
 
     # the working
 
@@ -262,15 +186,15 @@ class Blocks:
         if len(flat) > most and chosen is None:
             half = most // 2 if ends else 0
             kept = [*flat[: most - half], *flat[len(flat) - half :]]
-            return [_unflat(k, node.shape) for k in kept], len(flat) - most
-        return [_unflat(k, node.shape) for k in flat], 0
+            return [unflat(k, node.shape) for k in kept], len(flat) - most
+        return [unflat(k, node.shape) for k in flat], 0
 
     def _repeats(self, node: Node, first: Expr, block: Sequence[Node]) -> bool:
         """A line that would repeat the one before is left out: the sum of one term."""
         return node.phase == "loss" and isinstance(flat(first), Ref) and len(block) > 1
 
     def _kind(self, node: Node, first: Expr) -> str:
-        axes = _summed(first)
+        axes = summed_axes(first)
         if isinstance(node.op, Add) and node.phase == "backward":
             return "contributions"
         longest = max((count for _, count in axes), default=0)
@@ -281,7 +205,7 @@ class Blocks:
         if any(axis not in REDUCED for axis, _ in axes) or (axes and not node.shape):
             several = "sample" in node.axes and self.samples > 1
             return "columns" if several and longest <= 3 else "working"
-        if not node.shape or _table_parts(flat(first)) is None:
+        if not node.shape or table_parts(flat(first)) is None:
             return "lines"
         return "table"
 
@@ -309,14 +233,14 @@ class Blocks:
         for index in places:
             expr = formula_of(node, index)
             sample = self._sample(node, index)
-            shared = _shared_sum(expr)
+            shared = shared_sum(expr)
             if shared is not None:
                 text = symbols(shared, notation.element) + sample
                 if text != said:
-                    name = symbols(_general(shared), lambda ref: notation.one(ref.node), general=True)
+                    name = symbols(opened(shared), lambda ref: notation.one(ref.node), general=True)
                     lines.append(Line(name, self._forms(shared, notation, False), Worked(flat(shared)), sample))
                 said = text
-                expr = _replaced(expr, shared)
+                expr = replaced(expr, shared)
             forms = self._forms(expr, notation, False)
             lines.append(Line(notation.element(Ref(node, index)), forms, Ref(node, index), sample))
         return [Lines(lines)]
@@ -335,7 +259,7 @@ class Blocks:
         rows: list[Row] = []
         for index in places:
             whole = flat(formula_of(node, index))
-            parts = _table_parts(whole)
+            parts = table_parts(whole)
             assert parts is not None
             cells = [Cell(Form("numbers", expr), operator) for operator, expr in parts]
             note = ""
@@ -345,7 +269,7 @@ class Blocks:
                 Row(self._label(node, index, notation), cells, Ref(node, index), whole, note, self._sample(node, index))
             )
         letters = tuple("ijkl"[k] for k in range(len(node.shape)))
-        general = _table_parts(flat(formula_of(node, letters)))
+        general = table_parts(flat(formula_of(node, letters)))
         assert general is not None
         headings = [self._label_word(node)]
         for operator, expr in general:
@@ -389,7 +313,7 @@ class Blocks:
         A contribution that is a sum itself is worked out first; then its line gives its value only.
         """
         made: list[Part] = []
-        opened = {o for o in node.inputs if not any(count > 1 for _, count in _summed(formula_of(o, places[0])))}
+        opened = {o for o in node.inputs if not any(count > 1 for _, count in summed_axes(formula_of(o, places[0])))}
         for contribution in node.inputs:
             if contribution not in opened:
                 kind = self._kind(contribution, formula_of(contribution, places[0]))
@@ -400,7 +324,7 @@ class Blocks:
                 through = contribution.symbol.through if isinstance(contribution.symbol, Derivative) else ""
                 value = Ref(contribution, index)
                 whole = flat(formula_of(contribution, index)) if contribution in opened else value
-                parts = _table_parts(whole, loose=True) or [("", whole)]
+                parts = table_parts(whole, loose=True) or [("", whole)]
                 cells = [Cell(Form("numbers", part), operator) for operator, part in parts]
                 note = "" if whole is value or isinstance(whole, Number) else f"({symbols(whole, notation.element)})"
                 label = self.words("from", node=through)
@@ -421,7 +345,7 @@ class Blocks:
         headings: list[str] = []
         for index in places:
             expr = formula_of(node, index)
-            total, closing = _open_sum(expr)
+            total, closing = open_sum(expr)
             terms = list(total.terms)
             shown = Sum(tuple(Worked(flat(term)) for term in terms))
             label = self._label(node, index, notation)
@@ -436,7 +360,7 @@ class Blocks:
                     )
                     continue
                 term = flat(terms[k])
-                parts = _table_parts(term, loose=True) or [("", term)]
+                parts = table_parts(term, loose=True) or [("", term)]
                 cells = [Cell(Form("numbers", part), operator) for operator, part in parts]
                 rows.append(Row(label, cells, term, term, sample=str(k + 1)))
                 label = ""
@@ -448,7 +372,7 @@ class Blocks:
                 rows.append(Row("", [], Ref(node, index), shown, f"{self.words('sum')} = {name}", total=True))
             else:
                 rows.append(Row("", [], total, shown, str(self.words("sum")), total=True))
-                made = _with_sum(expr, total)
+                made = with_sum(expr, total)
                 rows.append(Row("", [], Ref(node, index), made, f"{closing} = {name}", total=True))
         return [Table([self._label_word(node), *headings], rows, str(self.words("contribution")))]
 
@@ -483,7 +407,7 @@ class Blocks:
         """One element worked out term by term, the others listed by value."""
         index = places[0]
         whole = formula_of(node, index)
-        total, _ = _open_sum(whole)
+        total, _ = open_sum(whole)
         rest = (
             [term for term in addends(whole) if not isinstance(term, Sum)]
             if isinstance(whole, Sum) and not whole.axis
@@ -538,131 +462,6 @@ def _subject(node: Node) -> Node:
             return node
 
 
-def _summed(expr: Expr) -> list[tuple[str, int]]:
-    """The axes that the outermost sums run over, with their counts."""
-    match expr:
-        case Sum(terms, axis) if axis:
-            inner = _summed(terms[0]) if len(terms) else []
-            return [(axis, len(terms)), *inner]
-        case Sum(terms):
-            return [found for term in terms for found in _summed(term)]
-        case Quotient(top, Number()):
-            return _summed(top)
-        case Negation(of):
-            return _summed(of)
-        case Product(factors) if isinstance(factors[0], Number):
-            return [found for factor in factors[1:] for found in _summed(factor)]
-        case _:
-            return []
-
-
-def _open_sum(expr: Expr) -> tuple[Sum, str | None]:
-    """The sum inside, and how the result is made of it (`sum/4`), if it is more than the sum."""
-    match expr:
-        case Sum():
-            return expr, None
-        case Quotient(top, Number() as count):
-            total, closing = _open_sum(top)
-            return total, f"{closing or 'sum'}/{count.text}"
-        case Negation(of):
-            total, closing = _open_sum(of)
-            return total, f"-{closing or 'sum'}"
-        case Product((Number() as factor, inner)):
-            total, closing = _open_sum(inner)
-            return total, f"{factor.text}·{closing or 'sum'}"
-        case _:
-            return Sum((expr,)), None
-
-
-def _shared_sum(expr: Expr) -> Sum | None:
-    """A sum over several places inside a formula that is not that sum itself."""
-    for child in children(expr):
-        if isinstance(child, Sum) and child.axis and len(child.terms) > 1:
-            return child
-        found = _shared_sum(child)
-        if found is not None:
-            return found
-    return None
-
-
-def _replaced(expr: Expr, part: Expr) -> Expr:
-    """The formula with `part` as the number that it was worked out to."""
-    return Worked(flat(part)) if expr is part else rebuild(expr, lambda child: _replaced(child, part))
-
-
-def _unflat(place: int, shape: Sequence[int]) -> tuple[int, ...]:
-    index: list[int] = []
-    for extent in reversed(shape):
-        place, position = divmod(place, extent)
-        index.append(position)
-    return tuple(reversed(index))
-
-
-def _with_sum(expr: Expr, total: Sum) -> Expr:
-    """`expr` with the sum inside as the number that stands in the line above."""
-    return Worked(total) if expr is total else rebuild(expr, lambda part: _with_sum(part, total))
-
-
-def _table_parts(expr: Expr, loose: bool = False) -> list[tuple[str, Expr]] | None:
-    """The two columns of an equation table with the operators before them, or None.
-
-    A formula is shown as a table where its outermost operation has two operands, one of them an
-    element and the other at most one operation of elements.
-    """
-    match expr:
-        case Product((left, right)):
-            parts = [("", left), ("·", right)]
-        case Sum((left, Negation(right)), axis) if not axis:
-            parts = [("", left), ("-", right)]
-        case Sum((left, right), axis) if not axis:
-            parts = [("", left), ("+", right)]
-        case Quotient(left, right):
-            parts = [("", left), ("/", right)]
-        case _:
-            return None
-    bare = [isinstance(part, Ref) for _, part in parts]
-    if all(bare):
-        return parts
-    if not any(bare) and not loose:
-        return None
-    for _, part in parts:
-        if not isinstance(part, Ref) and (
-            isinstance(part, Number | Choice | Quotient | Power)
-            or not all(isinstance(child, Ref | Number) or _negated(child) for child in children(part))
-        ):
-            return None
-    return parts
-
-
-def _negated(expr: Expr) -> bool:
-    return isinstance(expr, Negation) and isinstance(expr.of, Ref | Number)
-
-
-def _caption_text(expr: Expr, notation: Notation) -> str:
-    """A formula with general symbols; a product is spaced after a symbol that has a slash of its own,
-    since `∂E/∂out·σ'` could be read as a quotient by both."""
-
-    def name(ref: Ref) -> str:
-        text = notation.one(ref.node)
-        return f"{text}\0" if "/" in text else text
-
-    return symbols(expr, name, general=True).replace("\0·", " · ").replace("\0", "")
-
-
-def _general(expr: Expr) -> Expr:
-    """A formula for a caption: sums of sums stay behind their Σ, sums over one place are opened."""
-    expr = rebuild(expr, _general) if not (isinstance(expr, Sum) and expr.axis) else expr
-    if isinstance(expr, Sum) and expr.axis:
-        if len(expr.terms) == 1:
-            return _general(expr.terms[0])
-        from bptrace.formula.expr import Terms
-
-        if isinstance(expr.terms, Terms):
-            at = expr.terms.at
-            return Sum(Terms(len(expr.terms), lambda k: _general(at(k)), expr.terms.letter), expr.axis)
-    return expr
-
-
 def symbols_of(terms: Sequence[Expr], notation: Notation) -> list[tuple[bool, str]]:
     """The terms with symbols, each with whether it is subtracted."""
     found = []
@@ -675,13 +474,3 @@ def symbols_of(terms: Sequence[Expr], notation: Notation) -> list[tuple[bool, st
 
 def _joined(terms: Sequence[tuple[bool, str]]) -> list[str]:
     return [f"{'- ' if minus else '+ ' if k else ''}{text}" for k, (minus, text) in enumerate(terms)]
-
-
-def _batch(name: str) -> str:
-    """The symbol of a whole batch: Z for z, A_h for a_h."""
-    base, _, rest = name.partition("_")
-    return (base.upper() if len(base) == 1 and base.isascii() else base) + (f"_{rest}" if rest else "")
-
-
-def _bracket(name: str) -> str:
-    return f"({name})" if " " in name else name

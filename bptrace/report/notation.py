@@ -119,6 +119,14 @@ def indices(shape: Sequence[int]) -> list[tuple[int, ...]]:
     return found
 
 
+def unflat(place: int, shape: Sequence[int]) -> tuple[int, ...]:
+    index: list[int] = []
+    for extent in reversed(shape):
+        place, position = divmod(place, extent)
+        index.append(position)
+    return tuple(reversed(index))
+
+
 def shape_text(node: Node, transposed: bool = False) -> str:
     """A shape as a caption writes it: `(2×2)`, `(2)`; the only sample is left out."""
     extents = [

@@ -69,10 +69,11 @@ def number_text(value: Any) -> str:
     if isinstance(value, Fraction):
         whole = _whole_text(value.numerator)
         return whole if value.denominator == 1 else f"{whole}/{_whole_text(value.denominator)}"
+    if isinstance(value, Decimal):
+        short = value.is_finite() and (not value or -12 < value.adjusted() < 21)
+        return f"{value:f}" if short else str(value)
     if value - value != 0:
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Decimal):
-        return f"{value:f}" if not value or -12 < value.adjusted() < 21 else str(value)
     return float.__repr__(value) if isinstance(value, float) else str(value)
 
 

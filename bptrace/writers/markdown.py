@@ -100,15 +100,8 @@ class MarkdownWriter(TextWriter):
         if block.latex:
             yield ""
             yield "```math"
-            yield (
-                " \\\\\n".join(["\\begin{aligned}", *block.latex, "\\end{aligned}"])
-                if len(block.latex) > 1
-                else block.latex[0]
-            )
+            yield from self._math([made() for made in block.latex])
             yield "```"
-        elif block.formulas:
-            yield ""
-            yield ", ".join(cell(formula) for formula in block.formulas)
         if self._aside(block):
             yield ""
             yield cell(self._aside(block))
@@ -122,6 +115,17 @@ class MarkdownWriter(TextWriter):
             else:
                 fenced.append(part)
         yield from self._fenced(fenced)
+
+    def _math(self, formulas: Sequence[str]) -> Iterator[str]:
+        """One formula, or several under each other."""
+        if len(formulas) == 1:
+            yield formulas[0]
+            return
+        yield r"\begin{aligned}"
+        for formula in formulas[:-1]:
+            yield f"& {formula} \\\\"
+        yield f"& {formulas[-1]}"
+        yield r"\end{aligned}"
 
     def _fenced(self, parts: Sequence[Part]) -> Iterator[str]:
         if parts:

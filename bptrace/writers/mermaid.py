@@ -148,25 +148,23 @@ class _Layers:
 
     def _edges(self) -> Iterator[Edge]:
         """What each unit reads from other layers and from the data, for any one sample."""
-        count = 0
-        for name, output in self.outputs.items():
-            seen: set[tuple[str, str]] = set()
-            for node in self.assembly.graph.stored():
-                if node.layer != name or node.phase != "forward":
-                    continue
-                if node.size // max(1, self.assembly.samples) > MOST_EDGES:
-                    raise _TooManyError
-                for index in _elements(node):
-                    target = self._id(name, _without_sample(node, index))
-                    for source, text in self._read(formula_of(node, index), name):
-                        if node.shape != output.shape:
-                            raise _NoUnitsError
-                        if (source, target) not in seen:
-                            seen.add((source, target))
-                            yield source, target, text
-                            count += 1
-                        if count > MOST_EDGES:
-                            raise _TooManyError
+        seen: set[tuple[str, str]] = set()
+        for node in self.assembly.graph.stored():
+            if node.phase != "forward" or not node.layer:
+                continue
+            if node.size > MOST_EDGES * self.assembly.samples:
+                raise _TooManyError
+            output = self.outputs.get(node.layer)
+            for index in _elements(node):
+                for source, text in self._read(formula_of(node, index), node.layer):
+                    if output is None or node.shape != output.shape:
+                        raise _NoUnitsError
+                    target = self._id(node.layer, _without_sample(node, index))
+                    if (source, target) not in seen:
+                        seen.add((source, target))
+                        yield source, target, text
+                    if len(seen) > MOST_EDGES:
+                        raise _TooManyError
 
     def _read(self, expr: Expr, layer: str, text: str = "") -> Iterator[tuple[str, str]]:
         """The units that a formula reads, each with the name of the weight beside it."""

@@ -642,15 +642,15 @@ class _Body:
     # a long sum: k, product, its value, what has been added up
 
     def _running(self, line: str) -> None:
-        found = re.fullmatch(rf" +(\d+)  (.+?) += +({NUMBER.pattern}) +({NUMBER.pattern})", line)
+        found = re.fullmatch(rf" +(\d+)  (.+?) +([=≈]) +({NUMBER.pattern}) +({NUMBER.pattern})", line)
         if not found:
             raise UnreadableError(f"no row of a running sum: {line!r}")
-        self.made.equation(Equation(found[1], [("=", found[2])], "=", found[3], counted=False), line)
+        self.made.equation(Equation(found[1], [("=", found[2])], found[3], found[4], counted=False), line)
         if self.added_up:
-            added = f"{self.added_up} + ({found[3]})"
+            added = f"{self.added_up} + ({found[4]})"
             place = len(self.made.kinds) - 1
-            self.made.equations.append(Equation("", [("=", added)], "", found[4], place, (line,), False))
-        self.added_up = found[4]
+            self.made.equations.append(Equation("", [("=", added)], "", found[5], place, (line,), False))
+        self.added_up = found[5]
 
 
 def _continued(lines: Sequence[str], k: int) -> int:

@@ -1,0 +1,140 @@
+"""Captions: the formula of a quantity for any element, or its matrix form with shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bptrace.formula.expr import Expr, Ref, flat, rebuild
+from bptrace.formula.text import symbols
+from bptrace.graph.node import Node
+from bptrace.graph.op import MatrixForm, formula_of
+from bptrace.ops.arithmetic import Add
+from bptrace.report.notation import Notation, shape_text
+from bptrace.report.structure import opened
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption's formula as text, its shapes, and (made when a writer asks) the formula as LaTeX."""
+
+    text: str = ""
+    shapes: str = ""
+    latex: Callable[[], str] = str
+
+
+def caption(node: Node, notation: Notation, samples: int) -> Caption:
+    """Elementwise nodes have their element formula in general symbols, sums their matrix form."""
+    collected = isinstance(node.op, Add) and node.phase == "backward"
+    if node.inline or collected:
+        return Caption()
+    return _matrix(node, notation, samples) or _element(node, notation)
+
+
+def loss_caption(nodes: Sequence[Node]) -> Caption:
+    """The loss as one formula, its terms written out."""
+    inside = {node for node in nodes if not node.id.startswith("loss.penalty.")}
+    judged = next((node.inputs[-1] for node in nodes if node.inputs and node.inputs[-1].phase == "forward"), None)
+    notation = Notation(judged.layer if judged else "", True)
+
+    def written_out(expr: Expr) -> Expr:
+        if isinstance(expr, Ref) and expr.node in inside:
+            return written_out(formula_of(expr.node, expr.index))
+        return rebuild(expr, written_out)
+
+    return _equation(notation.one(nodes[-1]), opened(written_out(formula_of(nodes[-1], ()))), notation)
+
+
+def _element(node: Node, notation: Notation) -> Caption:
+    first = 0 if node.axes[:1] == ("sample",) else 1
+    letters = tuple("nijklm"[first + k] for k in range(len(node.shape)))
+    short = node.op.symbol() if node.phase == "forward" else ""
+    function = f"{short}({notation.one(node.inputs[0])})" if short else ""
+    return _equation(notation.one(node), opened(formula_of(node, letters)), notation, function)
+
+
+def _equation(left: str, expr: Expr, notation: Notation, function: str = "", shapes: str = "") -> Caption:
+    """left = function = formula; the function is left out where it is the formula."""
+    text = _text(expr, notation)
+    between = [function] if function and function != text else []
+
+    def latex() -> str:
+        from bptrace.formula.latex import latex as write
+        from bptrace.formula.latex import symbol_latex
+
+        formula = write(expr, lambda ref: notation.one(ref.node), general=True)
+        return " = ".join([symbol_latex(left), *map(symbol_latex, between), formula])
+
+    return Caption(" = ".join([left, *between, text]), shapes, latex)
+
+
+def _text(expr: Expr, notation: Notation) -> str:
+    """A formula with general symbols; a product is spaced after a symbol that has a slash of its own,
+    since `∂E/∂out·σ'` could be read as a quotient by both."""
+
+    def name(ref: Ref) -> str:
+        text = notation.one(ref.node)
+        return f"{text}\0" if "/" in text else text
+
+    return symbols(expr, name, general=True).replace("\0·", " · ").replace("\0", "")
+
+
+def _matrix(node: Node, notation: Notation, samples: int) -> Caption | None:
+    factor, inner = "", node
+    if node.op.name == "scale" and node.inputs[0].inline:
+        inner, ratio = node.inputs[0], getattr(node.op, "factor", 1)
+        if ratio.numerator != 1:
+            return None
+        factor = f"/{ratio.denominator}"
+    form = inner.op.matrix(inner)
+    if form is None:
+        return None
+    several = samples > 1 and any("sample" in operand.axes for operand in (node, *inner.inputs))
+    # with one sample a gradient of weights is no sum: its caption is that of any element
+    if not several and node.phase == "backward" and "sample" not in node.axes and len(node.shape) == 2:
+        left, right = inner.inputs[:2]
+        shapes = f"{shape_text(node)} = {shape_text(left)}·{shape_text(right)}ᵀ"
+        return _equation(notation.one(node), flat(formula_of(node, ("i", "j"))), notation, "", shapes)
+    return _matrix_form(node, form, factor, notation, several)
+
+
+def _matrix_form(node: Node, form: MatrixForm, factor: str, notation: Notation, several: bool) -> Caption:
+    left = notation.array(node)
+    if several and "sample" in node.axes:
+        left = _batch(left)
+    text, shapes = "", ""
+    parts: list[tuple[str, list[tuple[str, bool]]]] = []
+    for sign, factors in form.terms:
+        names: list[tuple[str, bool]] = []
+        sizes: list[str] = []
+        for operand, transposed in factors:
+            # the transpose of a vector says nothing
+            turned = transposed and (several or len(shape_text(operand).split("×")) > 1)
+            name = notation.array(operand)
+            names.append((_batch(name) if several and "sample" in operand.axes else name, turned))
+            sizes.append(shape_text(operand, turned) if several else shape_text(operand) + ("ᵀ" if turned else ""))
+        joint = f" {sign} " if sign else ""
+        text += joint + "·".join(_bracketed(name) + ("ᵀ" if turned else "") for name, turned in names)
+        shapes += joint + "·".join(sizes)
+        parts.append((joint, names))
+
+    def latex() -> str:
+        from bptrace.formula.latex import symbol_latex
+
+        written = "".join(
+            joint + r" \cdot ".join(symbol_latex(name) + ("^{\\top}" if turned else "") for name, turned in names)
+            for joint, names in parts
+        )
+        return f"{symbol_latex(left)} = {written}{factor}"
+
+    return Caption(f"{left} = {text}{factor}", f"{shape_text(node)} = {shapes}", latex)
+
+
+def _batch(name: str) -> str:
+    """The symbol of a whole batch: Z for z, A_h for a_h."""
+    base, _, rest = name.partition("_")
+    return (base.upper() if len(base) == 1 and base.isascii() else base) + (f"_{rest}" if rest else "")
+
+
+def _bracketed(name: str) -> str:
+    return f"({name})" if " " in name else name
