@@ -44,20 +44,26 @@ class Network:
         return (training.epochs or 1) * Schedule(training, self.assembly().samples).an_epoch
 
     def run(
-        self, iterations: int | None = None, *, show: Iterable[int] | None = None, exact: bool = False
+        self,
+        iterations: int | None = None,
+        *,
+        show: Iterable[int] | None = None,
+        exact: bool = False,
+        start: Mapping[str, Sequence[float]] | None = None,
     ) -> Trace:
         """Train as the YAML says, or for `iterations`, and keep what happened.
 
         `show` are the iterations whose numbers are kept; by default all, or where they take more than
         256 MB the first and the last. The last one is kept whenever a stop condition ends the run.
-        With `exact` every number is a fraction.
+        With `exact` every number is a fraction. `start` are parameters and states, by id and row by
+        row, to start from instead of those of the YAML (a checkpoint's).
         """
         from bptrace.engine.run import Run
         from bptrace.trace import Trace
 
         if iterations is not None and iterations < 1:
             raise UsageError(f"{iterations} iterations; expected 1 or more")
-        return Trace(self, Run(self.spec.network, self.assembly, iterations, show, exact))
+        return Trace(self, Run(self.spec.network, self.assembly, iterations, show, exact, start))
 
 
 def load(source: str | Path, *, text: str | None = None, overrides: Sequence[str] = ()) -> Network:

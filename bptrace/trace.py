@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from bptrace.graph.node import Node
 if TYPE_CHECKING:
     from decimal import Decimal
     from fractions import Fraction
+    from pathlib import Path
 
     from bptrace.build.assemble import Assembly
     from bptrace.engine.run import Run
@@ -140,6 +141,45 @@ class Trace:
 
     def __getitem__(self, text: str) -> Any:
         return self.value(text)
+
+    # what can be made of it
+
+    def explain(self, quantity: str, iteration: int | None = None, *, depth: int | None = 4, through: int = 1) -> str:
+        """The derivation of one number as text: `trace.explain("w5")`. `depth` None opens all."""
+        from bptrace.report.explain import explain
+        from bptrace.writers.explain_text import explain_lines
+
+        try:
+            made = explain(self, quantity, iteration=iteration, depth=depth, through=through)
+        except LookupFailedError as error:
+            raise UsageError(str(error)) from None
+        return "\n".join(explain_lines(made))
+
+    def export(
+        self, file: str | Path, format: str | None = None, iterations: Iterable[int] | None = None, **style: Any
+    ) -> None:
+        """Write the trace to a file: `trace.export("t.md")`; the format is that of the suffix.
+
+        `iterations` are the recorded ones unless given; `style` are fields of `bptrace.export.PageStyle`.
+        """
+        from bptrace.export import PageStyle, chunks, format_of
+        from bptrace.files import write_file
+
+        chosen = self.recorded if iterations is None else list(iterations)
+        kind = format_of(file, format, "markdown")
+        write_file(file, chunks(self, kind, chosen, PageStyle(**style)), inputs=[self.spec.file])
+
+    def text(self, format: str = "text", iterations: Iterable[int] | None = None, **style: Any) -> str:
+        """The trace in a format, as one text."""
+        from bptrace.export import PageStyle, chunks, format_of
+
+        chosen = self.recorded if iterations is None else list(iterations)
+        return "".join(chunks(self, format_of(None, format, format), chosen, PageStyle(**style)))
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What Jupyter shows: the first and the last iteration, as text and as Markdown."""
+        shown = list(dict.fromkeys([*self.recorded[:1], *self.recorded[-1:]]))
+        return {"text/plain": self.text("text", shown), "text/markdown": self.text("markdown", shown)}
 
 
 def output_name(node: Node) -> str:

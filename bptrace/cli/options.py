@@ -6,11 +6,14 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bptrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from bptrace.export import PageStyle, Paint
 
 Net = Annotated[
     str, typer.Argument(help="A YAML file, - for standard input, or a bundled network's name.", show_default=False)
@@ -84,6 +87,16 @@ def page_flags(
         only=only,
         phase=phase,
     )
+
+
+def page_style(flags: PageFlags, net: str, ascii_only: bool = False, paint: Paint | None = None) -> PageStyle:
+    """The flags as the report and the writers take them."""
+    from bptrace.export import PageStyle
+
+    return PageStyle(
+        flags.language, flags.only, flags.phase, flags.rows, flags.terms, display_name(net), flags.digits,
+        flags.columns, ascii_only, paint,
+    )  # fmt: skip
 
 
 def _count(text: str, flag: str, least: int, most: int = EVERYTHING) -> int:

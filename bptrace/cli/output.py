@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
-from bptrace.errors import RunError, UsageError
-
-BLOCK = 256
-"""Lines that are written at once."""
+from bptrace.errors import RunError
+from bptrace.files import in_blocks, write_file
 
 
 def needs_ascii(destination: str | None) -> bool:
@@ -37,31 +32,15 @@ def write(chunks: Iterable[str], destination: str | None, *, inputs: Iterable[st
 
     Raises `UsageError` where the file is one of the inputs or a folder.
     """
-    if destination in (None, "-"):
+    if destination is None or destination == "-":
         _print(chunks)
-        return
-    assert destination is not None
-    path = Path(destination)
-    for source in inputs:
-        if source != "-" and path.exists() and Path(source).exists() and path.samefile(source):
-            raise UsageError(f"-o {destination}: that is the network itself")
-    if path.is_dir():
-        raise UsageError(f"-o {destination}: that is a folder; name a file in it")
-    try:
-        if path.exists() and not path.is_file():
-            with path.open("w", encoding="utf-8", newline="\n") as stream:  # a pipe, a device
-                stream.writelines(_blocks(chunks))
-            return
-        _replace(path, chunks)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise RunError(f"-o {destination}: {error.strerror or error}") from None
+    else:
+        write_file(destination, chunks, inputs=inputs)
 
 
 def _print(chunks: Iterable[str]) -> None:
     """Write to standard output. A full disk is no bug, so it is reported; a closed pipe passes through."""
-    for block in _blocks(chunks):
+    for block in in_blocks(chunks):
         try:
             try:
                 sys.stdout.write(block)
@@ -79,37 +58,6 @@ def _print(chunks: Iterable[str]) -> None:
 def abandon_stdout() -> None:
     """Nothing more can be said there, and Python must not try again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _replace(path: Path, chunks: Iterable[str]) -> None:
-    """Write beside the file, then rename, so that no half-written file takes the place of a good one."""
-    handle, temporary = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(_blocks(chunks))
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path.resolve())
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _blocks(chunks: Iterable[str]) -> Iterator[str]:
-    waiting: list[str] = []
-    for chunk in chunks:
-        waiting.append(chunk)
-        if len(waiting) >= BLOCK:
-            yield "".join(waiting)
-            waiting.clear()
-    yield "".join(waiting)
 
 
 def colored(destination: str | None, color: str) -> bool:

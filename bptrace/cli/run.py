@@ -49,21 +49,22 @@ def print_trace(
     verbose: bool,
 ) -> None:  # fmt: skip
     """Run, write, and say on standard error what was written; a run that stopped fails afterwards."""
+    from bptrace import export
     from bptrace.cli import output, trace
 
     assert isinstance(request, trace.Request)
-    kind = trace.format_of(destination, format, default)
-    if kind in ("json", "csv") and request.show is None:
+    kind = export.format_of(destination, format, default)
+    if export.FORMATS[kind].whole and request.show is None:
         request = trace.Request(**{**request.__dict__, "default_show": "all"})
     made, iterations = trace.run(request)
-    ascii_only = kind == "text" and output.needs_ascii(destination)
+    ascii_only = kind in ("text", "json") and output.needs_ascii(destination)
     paint = None
     if kind == "text" and output.colored(destination, flags.color):
         from bptrace.cli.paint import painter
 
         paint = painter()
-    chunks = trace.lines(made, iterations, kind, flags, request.net, ascii_only=ascii_only, paint=paint)
-    output.write(chunks, destination, inputs=[made.spec.file])
+    style = o.page_style(flags, request.net, ascii_only, paint)
+    output.write(export.chunks(made, kind, iterations, style), destination, inputs=[made.spec.file])
     if destination not in (None, "-"):
         output.note(f"wrote {destination}", quiet)
     if verbose:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bptrace.cli.options import PageFlags
+from bptrace.cli.options import PageFlags, page_style
 from bptrace.cli.trace import Request, run
 
 if TYPE_CHECKING:
@@ -31,11 +31,9 @@ class Stop:
 def walk(request: Request, flags: PageFlags, read_key: Callable[[], str] | None = None) -> None:
     """Show the trace block by block; the keys are in the status line."""
     from bptrace.report.document import Document
-    from bptrace.report.page import Options
 
     trace, iterations = run(request)
-    options = Options(flags.language, flags.only, flags.phase, flags.rows, flags.terms, request.net)
-    stops = list(_stops(Document(trace, options, flags.digits), iterations))
+    stops = list(_stops(Document(trace, page_style(flags, request.net), flags.digits), iterations))
     key = read_key or _key
     place = 0
     while place < len(stops):

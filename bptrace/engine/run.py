@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol
@@ -57,8 +57,10 @@ class Run:
         iterations: int | None,
         show: Iterable[int] | None,
         exact: bool,
+        start: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         self.assembly = assembly
+        self._start = start or {}
         self.whole = assembly(None)
         self.schedule = Schedule(spec.training, self.whole.samples)
         training = spec.training
@@ -112,7 +114,7 @@ class Run:
     def _first_state(self) -> list[Any]:
         graph = self.whole.graph
         given = self.numbers.given
-        numbers = [x for leaf in state_leaves(graph) for x in graph.values[leaf]]
+        numbers = [x for leaf in state_leaves(graph) for x in self._start.get(leaf.id, graph.values[leaf])]
         return [given(x) for x in numbers] if given else numbers
 
     def engine(self, size: int) -> Engine:

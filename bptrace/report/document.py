@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from bptrace.report.blocks import Block, Heading
 from bptrace.report.numbers import Numbers
-from bptrace.report.page import Options, Page
+from bptrace.report.options import Options
+from bptrace.report.page import Page
 from bptrace.report.sections import Section, conventions, data_and_parameters, result, title
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ numbers of one iteration at a time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from bptrace.report.blocks import Block, Heading, Sentence
 from bptrace.report.blocks_of import Blocks, Limits
 from bptrace.report.labels import Words
 from bptrace.report.numbers import Numbers
+from bptrace.report.options import Options
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
     from bptrace.trace import Trace
 
 PHASES = ("forward", "loss", "backward", "update", "tangent")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the flags ask of a page."""
-
-    language: str = "en"
-    only: str = ""
-    phase: str = ""
-    rows: int = 20
-    terms: int = 8
-    net: str = "net.yaml"
 
 
 class PageWords(Words):

@@ -36,12 +36,16 @@ class MarkdownWriter(TextWriter):
         super().__init__(words, replace(style, ascii=False))
         self.level = 1
 
-    def markdown(self, items: Iterable[Section | Heading | Block], numbers: Numbers | None) -> Iterator[str]:
-        """The lines of a page; blank lines stand between paragraphs."""
+    def markdown(
+        self, items: Iterable[Section | Heading | Block], numbers: Numbers | None, diagram: str = ""
+    ) -> Iterator[str]:
+        """The lines of a page; blank lines stand between paragraphs. `diagram` is mermaid's text."""
         items = list(items)
         self.numbers = numbers
         self.value_width = self._widest(items)
         for item in items:
+            if diagram and isinstance(item, Boxes):
+                yield from ["```mermaid", *diagram.splitlines(), "```", ""]
             yield from (line.rstrip() for line in self._markdown_item(item))
             yield ""
 
