@@ -30,7 +30,8 @@ class Trace:
 
     `recorded` are the iterations whose numbers are kept, `count` how many were done, `losses` the
     loss of each of these before its update, `engine` what computed them. `stopped` is the error that
-    ended the run, if one did: the trace up to it is kept.
+    ended the run, if one did: the trace up to it is kept. `resumed` says whether it started from a
+    checkpoint, so that its first parameters are none that the YAML gives.
     """
 
     def __init__(self, network: Network, run: Run) -> None:
@@ -40,6 +41,7 @@ class Trace:
         self.losses: list[float | None] = run.losses
         self.recorded: list[int] = [i + 1 for i in run.recorder.iterations]
         self.stopped: RunError | None = run.stopped
+        self.resumed: bool = run.resumed
         self.engine: dict[str, Any] = run.description
 
     @property

@@ -61,6 +61,7 @@ class Run:
     ) -> None:
         self.assembly = assembly
         self._start = start or {}
+        self.resumed = start is not None
         self.whole = assembly(None)
         self.schedule = Schedule(spec.training, self.whole.samples)
         training = spec.training

@@ -132,7 +132,7 @@ class Page:
     def numbers(self, trace: Trace, iteration: int, digits: int | None) -> Numbers:
         """The numbers of one iteration, as this page reads them."""
         constant = set(self.assembly.held)
-        if iteration == 1:
+        if iteration == 1 and not trace.resumed:
             constant.update(self.assembly.trainable)
         constant = {node for node in constant if node.id not in self.assembly.drawn}
         return Numbers(trace.values(iteration), constant, digits, self._paper)
