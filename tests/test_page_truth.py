@@ -24,8 +24,6 @@ from tests.support.page_lines import (
 )
 
 ITERATIONS = 2
-FEWEST = 4
-"""No bundled network has fewer lines that can be worked out."""
 
 
 @cache
@@ -52,7 +50,7 @@ def test_every_line_is_true(name: str, markdown: bool, columns: int, digits: int
         expected += values_in(page)
     assert not judge.problems, "\n".join([f"{len(judge.problems)} lines are untrue", *judge.problems[:20]])
     assert found == expected, "not every value on the page was found"
-    assert judge.judged >= max(FEWEST, expected // 4)
+    assert judge.judged > expected // 5, "most lines only repeat a number"
 
 
 @pytest.mark.parametrize("columns", [80, 140])
@@ -193,6 +191,7 @@ def judged(text: str) -> list[str]:
         "4^(1/2)            =  2.0000",
         "1 since 0.0000 ≤ 0 =  1.0000",
         "0.25 since 0 = 0   =  0.2500",
+        "1 since 4 = 4 since 0 ≠ 4 =  1.0000",
         "0.5/0.25·2⁻¹       =  1.0000",
         "(0.5 + 0.25)·2 = 0.75·2  =  1.5000",
         "0.3333·0.4999      ≈  0.1667",

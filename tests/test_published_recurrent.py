@@ -59,7 +59,7 @@ def run(layers: list[dict[str, Any]], inputs: Any, targets: Any = None, **rest: 
 
 def drawn(name: str) -> dict[str, Any]:
     """The arrays of np.random.seed(1), drawn in the order of the list."""
-    stream = np.random.RandomState(1)  # noqa: NPY002
+    stream = np.random.RandomState(1)
     return {key: stream.randn(*shape) for key, shape in RECIPES[name]["inputs"]["draws"]}
 
 
@@ -243,9 +243,7 @@ def test_cs231n_captioning_loss(kind: str) -> None:
     """Targets that are <NULL> do not count: rows of zeros. The image gives the first state."""
     name = f"cs231n-captioning-{kind}-loss"
     inputs = RECIPES[name]["inputs"]
-    p = {
-        key: np.linspace(-1.4, 1.3, int(np.prod(shape))).reshape(shape) for key, shape in inputs["params"].items()
-    }
+    p = {key: np.linspace(-1.4, 1.3, int(np.prod(shape))).reshape(shape) for key, shape in inputs["params"].items()}
     captions = (np.arange(130) % 3).reshape(10, 13)
     first = spaced(name, "features") @ p["W_proj"] + p["b_proj"]
     words = np.eye(3)[captions[:, 1:]] * (captions[:, 1:] != 0)[..., None]

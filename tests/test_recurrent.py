@@ -39,7 +39,9 @@ def tensor(value: Any) -> torch.Tensor:
 class Drawn:
     """A layer with random parameters, as YAML fields and as tensors by their ids."""
 
-    def __init__(self, kind: str, sizes: tuple[int, int, int, int], seed: int, prefix: str = "", second: bool = True) -> None:
+    def __init__(
+        self, kind: str, sizes: tuple[int, int, int, int], seed: int, prefix: str = "", second: bool = True
+    ) -> None:
         self.kind, self.sizes = kind, sizes
         self.samples, self.steps, self.features, self.units = sizes
         self.stream = np.random.default_rng(seed)
@@ -67,12 +69,16 @@ class Drawn:
 
     def joined(self, sign: str, prefix: str = "") -> torch.Tensor:
         """One parameter of all gates, as PyTorch has it."""
-        return torch.cat([self.tensors[f"l.{prefix}{sign}_{g}" if g else f"l.{prefix}{sign}"] for g in GATES[self.kind]])
+        return torch.cat(
+            [self.tensors[f"l.{prefix}{sign}_{g}" if g else f"l.{prefix}{sign}"] for g in GATES[self.kind]]
+        )
 
 
 def modules(drawn: Drawn, second: Drawn | None, x: torch.Tensor) -> torch.Tensor:
     """The sequence of outputs by PyTorch's own layer, whose gradients reach the tensors."""
-    module = MODULES[drawn.kind](drawn.features, drawn.units, batch_first=True, bidirectional=second is not None).double()
+    module = MODULES[drawn.kind](
+        drawn.features, drawn.units, batch_first=True, bidirectional=second is not None
+    ).double()
     names = {"weight_ih_l0": "W", "weight_hh_l0": "U", "bias_ih_l0": "b", "bias_hh_l0": "rb"}
     weights = {name: drawn.joined(sign) for name, sign in names.items()}
     states = [[drawn.tensors[f"l.{s}@0"]] for s in drawn.fields["initial_state"]]
@@ -94,9 +100,7 @@ SIZES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.in
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(
-    sizes=SIZES, seed=st.integers(0, 10**6), way=st.sampled_from(["forward", "reverse", "both"]), last=st.booleans()
-)
+@given(sizes=SIZES, seed=st.integers(0, 10**6), way=st.sampled_from(["forward", "reverse", "both"]), last=st.booleans())
 @settings(max_examples=12, deadline=None)
 def test_layer_is_pytorchs(kind: str, sizes: tuple[int, int, int, int], seed: int, way: str, last: bool) -> None:
     drawn = Drawn(kind, sizes, seed)
@@ -129,12 +133,11 @@ def gru(drawn: Drawn, x: torch.Tensor, reset: str, keep: str) -> torch.Tensor:
     h, out = p["l.h@0"], []
     for t in range(drawn.steps):
         r, z = (
-            torch.sigmoid(x[:, t] @ p[f"l.W_{g}"].T + p[f"l.b_{g}"] + h @ p[f"l.U_{g}"].T + p[f"l.rb_{g}"]) for g in "rz"
+            torch.sigmoid(x[:, t] @ p[f"l.W_{g}"].T + p[f"l.b_{g}"] + h @ p[f"l.U_{g}"].T + p[f"l.rb_{g}"])
+            for g in "rz"
         )
-        if reset == "before":
-            inner = (r * h) @ p["l.U_n"].T + p["l.rb_n"]
-        else:
-            inner = r * (h @ p["l.U_n"].T + p["l.rb_n"])
+        before, after = (r * h, 1) if reset == "before" else (h, r)
+        inner = after * (before @ p["l.U_n"].T + p["l.rb_n"])
         n = torch.tanh(x[:, t] @ p["l.W_n"].T + p["l.b_n"] + inner)
         h = (1 - z) * n + z * h if keep == "old" else (1 - z) * h + z * n
         out.append(h)
@@ -188,12 +191,10 @@ def test_two_layers_read_each_others_steps_and_share() -> None:
     weights = {name: drawn.joined(sign) for name, sign in names.items()}
     twice, _ = torch.func.functional_call(module, weights, (once, tuple(s[None] for s in state)))
     (0.5 * (twice[:, -1] - torch.tensor(target)) ** 2).sum().div(2).backward()
-    trace = run([first, {**second, "recurrent_bias": {gate: [0, 0] for gate in "ifgo"}}], x, target, loss="half_squared_error")
+    trace = run([first, second], x, target, loss="half_squared_error")
     np.testing.assert_allclose(trace["m.y"], twice[:, -1].detach().numpy(), rtol=1e-10)
     compare(trace, drawn.tensors)
-    assert "m.z_i@2" in trace.assembly(1).graph.by_id["l.h@2"].id or [
-        node.id for node in trace.assembly(1).graph.by_id["m.z_i@2"].inputs
-    ][0] == "l.h@2"
+    assert trace.assembly(1).graph.by_id["m.z_i@2"].inputs[0].id == "l.h@2"
 
 
 # Ids, formulas, the other mode
@@ -287,6 +288,24 @@ def test_numbers_and_false_hold_for_all_gates() -> None:
     assert run([{**layer, "bias": {"f": 1}}], SEQUENCE)["l.b_f"] == [1.0, 1.0]
 
 
+def test_names_and_held_parts() -> None:
+    names = {"units": ["a"], "W_f": [["v", "w"]]}
+    layer = small("lstm", names=names, trainable={"recurrent": False})
+    trace = run(
+        [layer], SEQUENCE, [[[0.5], [1.0]]], loss="half_squared_error", optimizer={"type": "sgd", "learning_rate": 1}
+    )
+    assert trace["new.w"] == pytest.approx(trace["w"] - trace["grad.w"], rel=1e-12)
+    ids = set(trace.assembly(1).graph.by_id)
+    assert "new.l.W_f" in ids and not {"new.l.U_f", "grad.l.U_f"} & ids
+
+
+def test_recurrent_weights_are_penalised_and_biases_are_not() -> None:
+    computed = network(text([small("gru")], SEQUENCE, [[[0.5], [1.0]]], loss="half_squared_error", penalty={"l2": 0.1}))
+    parts = {id.removeprefix("loss.penalty.l.") for id in computed.ids("loss.penalty.l.")}
+    assert parts == {f"{sign}_{gate}" for sign in "WU" for gate in "rzn"}
+    assert computed["loss@1"] + computed["loss@2"] == pytest.approx(computed["loss.data"], rel=1e-12)
+
+
 # Embedding
 
 
@@ -308,7 +327,7 @@ def test_classes_for_every_step() -> None:
     layers = [{"type": "dense", "name": "o", "units": 3, "weights": w, "bias": False, "activation": "softmax"}]
     trace = run(layers, SEQUENCE, [[2, 0]], loss="cross_entropy")
     given_w = tensor(w)
-    logits = torch.tensor(SEQUENCE) .double()@ given_w.T
+    logits = torch.tensor(SEQUENCE).double() @ given_w.T
     loss = torch.nn.functional.cross_entropy(logits[0], torch.tensor([2, 0]), reduction="sum")
     loss.backward()  # type: ignore[no-untyped-call]
     assert trace["loss"] == pytest.approx(loss.item(), rel=1e-12)
@@ -322,14 +341,24 @@ BAD: list[tuple[dict[str, Any], Any, str, str]] = [
     ({"weights": {"i": [[1, 2]], "x": [[1, 2]]}}, SEQUENCE, "layers[0].weights.x", "lstm has no gate 'x'"),
     ({"weights": {"i": [[1, 2, 3]]}}, SEQUENCE, "layers[0].weights.i", "the shape is [1, 3]"),
     ({"weights": {"i": [[1, True]]}}, SEQUENCE, "layers[0].weights.i[0][1]", "not a number: true"),
-    ({"weights": {"packed": [[1, 2]] * 4, "order": "ifco"}}, SEQUENCE, "layers[0].weights.order", "no order of the gates"),
+    (
+        {"weights": {"packed": [[1, 2]] * 4, "order": "ifco"}},
+        SEQUENCE,
+        "layers[0].weights.order",
+        "no order of the gates",
+    ),
     ({"weights": {"packed": [[1, 2]] * 3}}, SEQUENCE, "layers[0].weights.packed", "the shape is [3, 2]"),
     ({"recurrent": False}, SEQUENCE, "layers[0].recurrent", "recurrent cannot be false"),
     ({"initial_state": [[1]]}, SEQUENCE, "layers[0].initial_state", "which state is this? lstm has h and c"),
     ({"initial_state": {"k": 1}}, SEQUENCE, "layers[0].initial_state.k", "lstm has no state 'k'"),
     ({"initial_state": {"h": [1, 2]}}, SEQUENCE, "layers[0].initial_state.h", "the shape is [2]"),
     ({"bidirectional": {"weight": 1}}, SEQUENCE, "layers[0].bidirectional.weight", "unknown"),
-    ({"bidirectional": {"weights": {"i": [[1, 2, 3]]}}}, SEQUENCE, "layers[0].bidirectional.weights.i", "the shape is [1, 3]"),
+    (
+        {"bidirectional": {"weights": {"i": [[1, 2, 3]]}}},
+        SEQUENCE,
+        "layers[0].bidirectional.weights.i",
+        "the shape is [1, 3]",
+    ),
     ({"bidirectional": True, "reverse": True}, SEQUENCE, "layers[0].reverse", "reads both ways"),
     ({"activation": "relu"}, SEQUENCE, "layers[0].activation", ""),
     ({}, [[1, 2], [3, 4]], "layers[0]", "lstm reads sequences, but x has the shape [2, 2]"),
@@ -337,7 +366,9 @@ BAD: list[tuple[dict[str, Any], Any, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "inputs", "path", "said"), BAD, ids=[f"{p}-{k}" for k, (_, _, p, _) in enumerate(BAD)])
+@pytest.mark.parametrize(
+    ("fields", "inputs", "path", "said"), BAD, ids=[f"{p}-{k}" for k, (_, _, p, _) in enumerate(BAD)]
+)
 def test_bad_input_is_refused_where_it_stands(fields: dict[str, Any], inputs: Any, path: str, said: str) -> None:
     layer = {"type": "lstm", "name": "l", "units": 1, **fields}
     with pytest.raises(SpecError) as caught:
@@ -352,7 +383,9 @@ def test_gates_are_refused_for_a_layer_without() -> None:
         run([{"type": "rnn", "units": 1, "weights": {"i": [[1, 2]]}}], SEQUENCE)
 
 
-@pytest.mark.parametrize(("number", "said"), [(5, "5 is no row of the embedding"), (-1, "-1 is no"), (0.5, "0.5 is no")])
+@pytest.mark.parametrize(
+    ("number", "said"), [(5, "5 is no row of the embedding"), (-1, "-1 is no"), (0.5, "0.5 is no")]
+)
 def test_embedding_refuses_what_is_no_word(number: float, said: str) -> None:
     layer = {"type": "embedding", "vocabulary": 5, "units": 2}
     with pytest.raises(SpecError, match=said) as caught:

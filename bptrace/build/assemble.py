@@ -81,6 +81,7 @@ class _Assembler:
         self.tables = found
         self.extra = extra
         self.inputs: list[Node] = []
+        self.ahead: list[Node] = []  # where the gradient is taken instead of at the parameters
 
     def run(self) -> None:
         builder = self.builder
@@ -92,12 +93,13 @@ class _Assembler:
         if builder.problems:
             return
         self.graph.outputs = self._outputs(output)
-        forward = list(self.graph.nodes)
+        forward = set(self.graph.nodes)
         if loss is not None or self.network.upstream or self.network.tangents != "none":
             for add in builder.branches:
                 add()
         self._backward(output, loss, losses.bypass)
-        self._tangents(forward)
+        forward.update(self.ahead)
+        self._tangents([node for node in self.graph.nodes if node in forward])
         self.graph.prune()
 
     # forward
@@ -222,13 +224,18 @@ class _Assembler:
         if top is None:
             top = Node("E", Leaf(), (), (), "loss", symbol=Own("E"))
         wanted = [*self.builder.trainable, *self._wanted_inputs()]
-        updates = Updates(self.graph, self.network.optimizer) if self.network.optimizer else None
+        sequential = self.network.conventions.update_order == "sequential"
+        optimizer = self.network.optimizer
+        updates = Updates(self.graph, optimizer, self.builder.trainable, sequential) if optimizer else None
+        if updates is not None:
+            moved = updates.look_ahead()
+            self.ahead = list(moved.values())
+            bypass = {terms: (moved.get(z, z), op) for terms, (z, op) in bypass.items()}
 
         def update(leaf: Node, gradient: Node) -> None:
             if updates is not None and leaf in self.builder.trainable and leaf not in updates.carry:
                 updates.add(leaf, gradient)
 
-        sequential = self.network.conventions.update_order == "sequential"
         reverse = Reverse(
             self.graph, top, wanted,
             read=(lambda node: updates.carry.get(node, node)) if sequential and updates else (lambda node: node),
@@ -240,11 +247,16 @@ class _Assembler:
             if node.phase == "backward" and node.names:
                 self.graph.name_elements(node)
         self._witness(gradients, reverse.bypass)
+        if updates is not None:
+            updates.know({leaf: gradients[leaf] for leaf in self.builder.trainable if leaf in gradients})
         for leaf in self.builder.trainable:
             if leaf in gradients:
                 update(leaf, gradients[leaf])
         if updates is not None:
+            updates.finish()
             self.graph.carry.update(updates.carry)
+            for complaint in updates.complaints:
+                self.builder.problems.append(self.builder.spec.positions.complaint(complaint.under("optimizer")))
 
     def _wanted_inputs(self) -> list[Node]:
         """The data and initial states whose gradient is computed: those that are not too large, or asked for."""

@@ -277,17 +277,26 @@ def flat(expr: Expr) -> Expr:
     expr = rebuild(expr, flat)
     if isinstance(expr, Sum) and len(expr.terms) == 1:
         return expr.terms[0]
-    if isinstance(expr, Sum) and not expr.axis and any(isinstance(term, Sum) for term in expr.terms):
+    if isinstance(expr, Sum) and any(isinstance(term, Sum) for term in expr.terms):
         terms: list[Expr] = []
         for term in expr.terms:
             terms.extend(term.terms) if isinstance(term, Sum) else terms.append(term)
-        return Sum(tuple(terms))
+        return Sum(tuple(terms), expr.axis)
     if isinstance(expr, Product) and any(isinstance(factor, Product) for factor in expr.factors):
         factors: list[Expr] = []
         for factor in expr.factors:
             factors.extend(factor.factors) if isinstance(factor, Product) else factors.append(factor)
         return Product(tuple(factors))
     return expr
+
+
+def worked_leaves(expr: Expr) -> Iterator[Worked]:
+    """The operations of a formula that the page has worked out."""
+    if isinstance(expr, Worked):
+        yield expr
+    else:
+        for child in children(expr):
+            yield from worked_leaves(child)
 
 
 def addends(expr: Expr) -> Sequence[Expr]:

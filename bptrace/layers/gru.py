@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from bptrace.graph.node import Node
-from bptrace.layers.recurrent import SIGMOID, TANH, WORDS, Direction, Recurrent
+from bptrace.layers.recurrent import Recurrent
+from bptrace.layers.steps import SIGMOID, TANH, WORDS, Direction
 from bptrace.ops.arithmetic import Multiply
 from bptrace.ops.blend import Blend
 from bptrace.ops.contract import Contract

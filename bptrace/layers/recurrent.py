@@ -1,110 +1,25 @@
-"""What recurrent layers share: their fields, parameters by gate, and the walk over time.
+"""What recurrent layers share: their fields, and how the directions make the output.
 
-Sequences are (N, T, features). Every time step becomes nodes of its own, `lstm.z_f@2`, numbered by the
-place in the input from 1 whatever the direction; the parameters are the same at every step.
+Sequences are (N, T, features); `steps` walks over them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from bptrace.graph.node import DeltaName, Node, Own, Shape
-from bptrace.graph.op import Op
+from bptrace.graph.node import Node, Own
 from bptrace.layers.base import LayerSpec, Path
-from bptrace.ops.activations import Sigmoid, Tanh
-from bptrace.ops.products import Products
-from bptrace.ops.sequence import Hold, Pick, Stack
+from bptrace.layers.gates import Gates, Second, State
+from bptrace.layers.steps import PARTS, Direction
+from bptrace.ops.sequence import Stack
 from bptrace.ops.shaping import Concat
-from bptrace.spec.base import (
-    Check,
-    Complaint,
-    Count,
-    Strict,
-    array_schema,
-    checked_array,
-    describe,
-    refuse,
-    refuse_all,
-    shape_of,
-)
-from bptrace.spec.translate import Refused, validate
+from bptrace.spec.base import Complaint, Count, describe, refuse_all
 
 if TYPE_CHECKING:
     from bptrace.build.builder import Builder
-
-PARTS = {"weights": "W", "recurrent": "U", "bias": "b", "recurrent_bias": "rb"}
-"""The parts of a layer's parameters and their signs: `lstm.W_f`, `lstm.rb_f`."""
-WORDS = (("n", "sample"), ("j", "unit"), ("k", "input"), ("m", "unit"))
-STATES = {"h": "hidden_state", "c": "cell_state"}
-
-
-def _mapping(value: object, one: Any, what: str) -> Any:
-    """A mapping whose values pass `one`, with every complaint about them."""
-    if not isinstance(value, dict):
-        return one(value)
-    complaints: list[Complaint] = []
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        try:
-            found[str(key)] = one(item) if key != "order" else item
-        except Exception as error:  # pydantic's own class, which carries our complaints
-            said = getattr(error, "context", None)
-            if not said:
-                raise
-            complaints += [complaint.under(key) for complaint in said["complaints"]]
-    if complaints:
-        raise refuse_all(complaints)
-    if not found:
-        raise refuse("an empty mapping", what)
-    return found
-
-
-def _array_or_false(value: object) -> Any:
-    return False if value is False else checked_array(value)
-
-
-def _by_gate(value: object) -> Any:
-    return _mapping(value, _array_or_false, "{gate: array}")
-
-
-def _state(value: object) -> Any:
-    return _mapping(value, checked_array, "{h: array}")
-
-
-Gates = Annotated[Any, Check(_by_gate, {"anyOf": [{"const": False}, array_schema(), {"type": "object"}]})]
-"""Arrays by gate, `{packed: array, order: ifgo}`, or a number or false for all gates."""
-
-State = Annotated[Any, Check(_state, {"anyOf": [array_schema(), {"type": "object"}]})]
-"""`{h: ..., c: ...}`, or one array or number for all."""
-
-
-class Parts(Strict):
-    """The parameters and the initial state of one direction."""
-
-    weights: Gates | None = None
-    recurrent: Gates | None = None
-    bias: Gates | None = None
-    recurrent_bias: Gates | None = None
-    initial_state: State | None = None
-
-
-def _second(value: object) -> Any:
-    """The second direction: no, yes with drawn parameters, or with these."""
-    if isinstance(value, bool):
-        return Parts() if value else None
-    if not isinstance(value, dict):
-        raise refuse(f"cannot be {describe(value)}", "true, or the second direction's weights, recurrent, bias")
-    try:
-        return validate(Parts, value)
-    except Refused as error:
-        raise refuse_all(error.complaints) from None
-
-
-Second = Annotated[Any, Check(_second, {"anyOf": [{"type": "boolean"}, {"type": "object"}]})]
 
 
 class Recurrent(LayerSpec):
@@ -252,174 +167,3 @@ class Recurrent(LayerSpec):
             phase="forward", symbol=Own("h" if step is None else f"h@{step}"), axes=("sample", "unit"), layer=name,
             inline=True, quiet=True, step=step,
         )  # fmt: skip
-
-
-@dataclass(eq=False)
-class Direction:
-    """One walk over a sequence: the parameters, and the nodes of every step."""
-
-    layer: Recurrent
-    builder: Builder
-    name: str
-    prefix: str
-    path: Path
-    parts: Any
-    source: Node
-    backwards: bool
-
-    def __post_init__(self) -> None:
-        _, count, self.inputs = self.source.shape
-        self.order = list(range(count, 0, -1)) if self.backwards else list(range(1, count + 1))
-        self.states: dict[int, dict[str, Node]] = {}
-        self.flipped = self.builder.convention("weight_layout", self.layer) == "in_out"
-        self.parameters = {
-            (part, gate): node
-            for part in PARTS
-            for gate, given, at in self._given(part)
-            if (node := self._parameter(part, gate, given, at)) is not None
-        }
-        if not self.builder.problems:
-            self.states[0] = {state: self._initial(state) for state in self.layer.state_parts}
-
-    def run(self) -> None:
-        """Add all time steps, in the order in which they are read."""
-        before = self.states[0]
-        for k, t in enumerate(self.order):
-            if self.layer.truncate is not None and k and k % self.layer.truncate == 0:
-                before = {state: self._held(node) for state, node in before.items()}
-            before = self.states[t] = self.layer.step(self, t, time_step(self.builder, self.source, t), before)
-
-    def _held(self, node: Node) -> Node:
-        return self.builder.graph.add(
-            f"{node.id}.held", Hold(), node,
-            phase="forward", symbol=node.symbol, axes=node.axes, layer=self.name, inline=True, step=node.step,
-        )  # fmt: skip
-
-    # parameters
-
-    def _shape(self, part: str) -> tuple[Shape, tuple[str, ...]]:
-        units = self.layer.units
-        if "bias" in part:
-            return (units,), ("unit",)
-        first = part == "weights"
-        shape, axes = (units, self.inputs if first else units), ("unit", "input" if first else "unit")
-        return (shape[::-1], axes[::-1]) if self.flipped else (shape, axes)
-
-    def _given(self, part: str) -> Iterator[tuple[str, Any, Path]]:
-        """Each gate with its array (False: it has none; None: to be drawn) and its place in the YAML."""
-        given, at, gates = getattr(self.parts, part), (*self.path, part), self.layer.gates
-        if given is None and part == "recurrent_bias":
-            given = False
-        if not isinstance(given, dict):
-            yield from ((gate, given, at) for gate in gates)
-        elif "packed" in given:
-            order = given.get("order", "".join(gates))
-            pieces = self._unpacked(part, given["packed"], order, (*at, "packed"))
-            yield from ((gate, pieces[gate], (*at, "packed")) for gate in gates)
-        else:
-            missing = False if part == "recurrent_bias" else None
-            yield from ((gate, given.get(gate, missing), (*at, gate) if gate in given else at) for gate in gates)
-
-    def _unpacked(self, part: str, packed: Any, order: str, at: Path) -> dict[str, Any]:
-        """The arrays of the gates, joined along the units, apart again."""
-        shape, axes = self._shape(part)
-        axis = axes.index("unit") if part == "weights" else len(shape) - 1 if self.flipped else 0
-        whole = tuple(extent * len(order) if i == axis else extent for i, extent in enumerate(shape))
-        if shape_of(packed) != whole:
-            joined = f"the {len(order)} gates {order} of {shape[axis]} units joined along axis {axis + 1}"
-            expected = f"{list(whole)}: {joined}"
-            self.builder.problem(at, f"the shape is {list(shape_of(packed))}", expected)
-            return dict.fromkeys(order, 0.0)
-        units = self.layer.units
-        cut = [slice(k * units, (k + 1) * units) for k in range(len(order))]
-        if axis == 0:
-            return {gate: packed[places] for gate, places in zip(order, cut, strict=True)}
-        return {gate: [row[places] for row in packed] for gate, places in zip(order, cut, strict=True)}
-
-    def _parameter(self, part: str, gate: str, given: Any, at: Path) -> Node | None:
-        if given is False:
-            return None
-        shape, axes = self._shape(part)
-        units = self.layer.units
-        # PyTorch draws all parameters of a recurrent layer from ±1/√units
-        drawn = self.layer.initializer or self.builder.drawer.default
-        fan = (self.inputs if part == "weights" and drawn.type != "uniform" else units, units)
-        return self.builder.parameter(
-            self.layer, self.name, part, f"{PARTS[part]}_{gate}" if gate else PARTS[part], shape, axes, self.path,
-            fan=fan, given=given, at=at, prefix=self.prefix,
-        )  # fmt: skip
-
-    def _initial(self, state: str) -> Node:
-        """The leaf of a state before the first step."""
-        given = self.parts.initial_state
-        at: Path = (*self.path, "initial_state")
-        if isinstance(given, dict):
-            at = (*at, state)
-            given = given.get(state)
-        shape = (self.source.shape[0], self.layer.units)
-        return self.builder.state(
-            f"{self.name}.{self.prefix}{state}@0", shape, 0.0 if given is None else given, at,
-            symbol=Own(f"{state}@0"), axes=("sample", "unit"), layer=self.name, word=STATES[state], step=0,
-        )  # fmt: skip
-
-    # nodes
-
-    def gate(
-        self, gate: str, t: int, x: Node, h: Node, function: Op, *, to: str = "", gated: Node | None = None
-    ) -> Node:
-        """A gate's pre-activation and its activation: z = W·x + U·h + b, f(z).
-
-        `to` is the activation's name (default the gate's); `gated` stands in place of U·h where that
-        product is a node of its own, multiplied by the reset gate `h`.
-        """
-        quantity = f"z_{gate}" if gate else "z"
-        terms, operands = ["nk,kj" if self.flipped else "nk,jk"], [x, self.parameters["weights", gate]]
-        if gated is not None:
-            terms.append("nj,nj")
-            operands += [h, gated]
-        else:
-            terms.append("nm,mj" if self.flipped else "nm,jm")
-            operands += [h, self.parameters["recurrent", gate]]
-        for part in ("bias", "recurrent_bias"):
-            bias = self.parameters.get((part, gate))
-            if bias is not None and not (gated is not None and part == "recurrent_bias"):
-                terms.append("j")
-                operands.append(bias)
-        op = Products(tuple(terms), swapped=gated is None, words=WORDS)
-        delta = f"delta_{gate}@{t}" if gate else f"delta@{t}"
-        z = self.add(quantity, t, op, *operands, word="pre_activation", delta=delta)
-        act = self.builder.function(self.layer, function, 2)
-        return self.add(to or gate, t, act, z, word="activation", quiet=self.builder.delta_factor != 1)
-
-    def add(
-        self, quantity: str, t: int, op: Op, *inputs: Node, word: str = "", delta: str = "", quiet: bool = False
-    ) -> Node:
-        """A quantity of time step t, one number a sample and unit."""
-        named = None
-        if delta:  # lstm.delta_f@2, δ_f@2
-            symbol = f"δ{delta.removeprefix('delta')}"
-            named = DeltaName(f"{self.name}.{self.prefix}{delta}", (), self.builder.delta_factor, symbol)
-        return self.builder.graph.add(
-            f"{self.name}.{self.prefix}{quantity}@{t}", op, *inputs,
-            phase="forward", symbol=Own(f"{quantity}@{t}"), axes=("sample", "unit"), layer=self.name, word=word, step=t,
-            quiet=quiet, delta=named,
-        )  # fmt: skip
-
-
-def time_step(builder: Builder, source: Node, t: int) -> Node:
-    """The step of a sequence (N, T, features) at place t from 1: `x@2`."""
-    if isinstance(source.op, Stack):
-        return source.inputs[t - 1]
-    id = f"{source.id}@{t}"
-    if id in builder.graph.by_id:
-        return builder.graph.by_id[id]
-    features = source.shape[2]
-    symbol = source.symbol.array if isinstance(source.symbol, Own) else source.id
-    return builder.graph.add(
-        id, Pick(1, t - 1), source,
-        phase="forward", symbol=Own(f"{symbol}@{t}"), axes=("sample", *source.axes[2:]), layer=source.layer,
-        inline=True, names=source.names[(t - 1) * features : t * features], step=t,
-    )  # fmt: skip
-
-
-SIGMOID, TANH = Sigmoid(), Tanh()

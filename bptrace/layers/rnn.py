@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from bptrace.graph.node import Node
 from bptrace.layers.functions import Activation
-from bptrace.layers.recurrent import TANH, Direction, Recurrent
+from bptrace.layers.recurrent import Recurrent
+from bptrace.layers.steps import TANH, Direction
 
 
 class Rnn(Recurrent):

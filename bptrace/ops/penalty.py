@@ -42,9 +42,9 @@ class PenaltySum(Op):
         (w,) = operands
         parts: list[Expr] = []
         if self.square:
-            parts.append(_number(self.square) * _over(w, lambda element: element**2))
+            parts.append(_number(self.square) * over_all(w, lambda element: element**2))
         if self.absolute:
-            parts.append(_number(self.absolute) * _over(w, lambda element: Function("abs", (element,))))
+            parts.append(_number(self.absolute) * over_all(w, lambda element: Function("abs", (element,))))
         return parts[0] if len(parts) == 1 else Sum(tuple(parts))
 
     def vjp(self, emit: Emit, node: Node, k: int, cotangent: Node, read: Read) -> Term:
@@ -99,7 +99,7 @@ class PenaltySlope(Pointwise):
         return [(cls(), (w,)), (cls(Fraction(0), Fraction(1, 10)), (w,)), (cls(Fraction(1, 10), Fraction(1, 5)), (w,))]
 
 
-def _over(w: Operand, term: Any) -> Expr:
+def over_all(w: Operand, term: Any) -> Expr:
     """Σ term(element) over all elements."""
     shape = w.shape
     count = 1

@@ -2,21 +2,26 @@
 
 An optimizer states its equations once, for one parameter; `Update` gives each node of them its id
 (`new.state.m.h.W`, `m_hat.h.W`), its symbol and its place, and notes which value a state takes in
-the next iteration. What is common to all (maximising, clipping, weight decay added to the gradient)
-is done to the gradient before the equations see it.
+the next iteration. What is common to all (clipping, maximising, weight decay added to the gradient,
+schedules) is done before the equations see the gradient and the learning rate.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from bptrace.graph.node import Node, Of, Own, Updated
 from bptrace.graph.op import Op
 from bptrace.ops.arithmetic import Add, Scale
-from bptrace.spec.base import Number, Strict
+from bptrace.optimizers.clip import Clip, ClippedNorm, ClippedValue, Norm
+from bptrace.optimizers.common import Decayed, Next
+from bptrace.optimizers.given import State
+from bptrace.optimizers.schedule import Schedule
+from bptrace.spec.base import Complaint, Count, Number, Strict, shape_of
 
 if TYPE_CHECKING:
     from bptrace.graph.graph import Graph
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 NotNegative = Annotated[Number, Field(ge=0)]
 Rate = Annotated[Number, Field(ge=0, lt=1)]
 """A decay rate β of an exponential average."""
+EpsilonAt = Literal["outside", "inside"]
+"""√v + ε, or √(v + ε)."""
 
 
 class OptimizerSpec(Strict):
@@ -33,7 +40,10 @@ class OptimizerSpec(Strict):
     learning_rate: NotNegative
     maximize: bool = False
     weight_decay: NotNegative = 0.0
+    clip: Clip | None = None
     rates: dict[str, NotNegative] = Field(default_factory=dict)
+    schedule: Schedule | None = None
+    state: State = Field(default_factory=dict)
 
     def equations(self, update: Update) -> Node:
         """Add the nodes that update one parameter; the last one is its new value."""
@@ -43,20 +53,238 @@ class OptimizerSpec(Strict):
         """Whether `weight_decay` is added to the gradient (else the equations use it themselves)."""
         return True
 
+    def looks_ahead(self, updates: Updates, parameter: Node) -> Node | None:
+        """The place at which the gradient by a parameter is taken, where it is not the parameter itself."""
+        return None
+
+    @property
+    def first(self) -> int:
+        """The step number t of iteration 1."""
+        return int(getattr(self, "first_step", 1))
+
+
+class Stepped(OptimizerSpec):
+    """An optimizer whose equations read the step number t."""
+
+    first_step: Count = 1
+
 
 class Updates:
-    """Adds the updates of a network's parameters to its graph; `carry` is what the states become."""
+    """Adds the updates of a network's parameters to its graph.
 
-    def __init__(self, graph: Graph, spec: OptimizerSpec) -> None:
+    `carry` is what the states become; `complaints` is what the YAML says about parameters, layers and
+    states that there are not, with paths inside `optimizer:`.
+    """
+
+    def __init__(self, graph: Graph, spec: OptimizerSpec, parameters: Sequence[Node], sequential: bool = False) -> None:
         self.graph = graph
         self.spec = spec
+        self.parameters = parameters
+        self.sequential = sequential
         self.carry: dict[Node, Node] = {}
+        self.complaints: list[Complaint] = []
+        self.first = spec.first
+        self.start = self._first_step()
+        self._gradients: Mapping[Node, Node] = {}
+        self._scalars = {"step"}
+
+    def _first_step(self) -> int:
+        given = self.spec.state.get("step")
+        if given is None:
+            return self.first
+        if not isinstance(given, float) or given != int(given) or given < self.first:
+            message = f"cannot be {given:g}" if isinstance(given, float) else "cannot be a mapping"
+            self.complaints.append(Complaint(("state", "step"), message, f"a whole number of at least {self.first}"))
+            return self.first
+        return int(given)
+
+    # before and after the updates
+
+    def look_ahead(self) -> dict[Node, Node]:
+        """Let the forward pass read each parameter where the gradient is to be taken.
+
+        Returns what now stands for each parameter; its node follows the parameter's leaf at once.
+        """
+        moved: dict[Node, Node] = {}
+        read = {operand for node in self.graph.nodes for operand in node.inputs}
+        for parameter in self.parameters:
+            before = len(self.graph.nodes)
+            place = self.spec.looks_ahead(self, parameter) if parameter in read else None
+            if place is None:
+                continue
+            moved[parameter] = place
+            nodes = self.graph.nodes
+            made = nodes[before:]
+            del nodes[before:]
+            after = nodes.index(parameter) + 1
+            for node in nodes[after:]:
+                node.inputs = tuple(place if operand is parameter else operand for operand in node.inputs)
+            nodes[after:after] = made
+        if moved and self.sequential:
+            said = "lookahead takes all gradients at once, before any update"
+            self.complaints.append(Complaint(("nesterov",) if "nesterov" in self.spec.model_fields_set else (), said,
+                                             "conventions.update_order: simultaneous"))  # fmt: skip
+        return moved
+
+    def know(self, gradients: Mapping[Node, Node]) -> None:
+        """Tell all gradients before the first update, for what is common to them."""
+        self._gradients = gradients
 
     def add(self, parameter: Node, gradient: Node) -> Node:
         """The update of one parameter: its new value."""
         new = self.spec.equations(Update(self, parameter, gradient))
         self.carry[parameter] = new
         return new
+
+    def finish(self) -> None:
+        """Complain about what the YAML says of parameters, layers and states that there are not."""
+        ids = tuple(parameter.id for parameter in self.parameters)
+        layers = tuple(dict.fromkeys(parameter.layer for parameter in self.parameters if parameter.layer))
+        for name in self.spec.rates:
+            if name not in (*layers, *ids):
+                what = "layer or parameter that is trained"
+                path = ("rates", name)
+                self.complaints.append(Complaint(path, f"no {what}: '{name}'", "", (*layers, *ids), name, at_key=True))
+        states = {name.split(".")[1] for name in self.graph.by_id if name.startswith("state.")} - self._scalars
+        for name, given in self.spec.state.items():
+            path = ("state", name)
+            if name not in states | self._scalars or (name == "step" and "setting.step" not in self.graph.by_id):
+                known = tuple(sorted(states | self._scalars))
+                if "setting.step" not in self.graph.by_id:
+                    known = tuple(k for k in known if k != "step")
+                said = f"{self.spec.type} has no state '{name}'"
+                self.complaints.append(Complaint(path, said, "", known, name, at_key=True))
+            elif name in states and not isinstance(given, dict):
+                self.complaints.append(Complaint(path, f"state {name} is one of each parameter", "{parameter: values}"))
+            elif isinstance(given, dict):
+                for id in given:
+                    if id not in ids:
+                        said = f"no parameter '{id}' that is trained"
+                        self.complaints.append(Complaint((*path, id), said, "", ids, id, at_key=True))
+
+    # what parameters share
+
+    def setting(self, name: str, symbol: str, value: float) -> Node:
+        """A setting of the optimizer, a leaf that all parameters share."""
+        id = f"setting.optimizer.{name}"
+        if id in self.graph.by_id:
+            return self.graph.by_id[id]
+        return self.graph.leaf(id, (), [value], phase="setting", symbol=Own(symbol))
+
+    def shared(self, id: str, symbol: str, op: Op, *inputs: Node) -> Node:
+        """A number that is worked out once for all parameters, in a block of its own."""
+        if id in self.graph.by_id:
+            return self.graph.by_id[id]
+        return self.graph.add(id, op, *inputs, phase="update", symbol=Own(symbol))
+
+    def counter(self, id: str, symbol: str, start: float, op: Op, *inputs: Node) -> Node:
+        """A number that all parameters share and that is another in each iteration.
+
+        `op` makes the next one; its operands are `inputs`, the counter itself after the first of them.
+        """
+        if id in self.graph.by_id:
+            return self.graph.by_id[id]
+        leaf = self.graph.leaf(id, (), [start], phase="setting", symbol=Own(symbol))
+        operands = (*inputs[:1], leaf, *inputs[1:])
+        self.carry[leaf] = self.graph.add(
+            f"new.{id}", op, *operands, phase="update", symbol=Own(symbol), block=f"~{id.rpartition('.')[2]}"
+        )
+        return leaf
+
+    def product(self, name: str, symbol: str, op: Op, *inputs: Node) -> tuple[Node, Node]:
+        """A state that all parameters share, before and after: `op` of it and `inputs`; it starts as 1."""
+        id = f"state.{name}"
+        self._scalars.add(name)
+        if id in self.graph.by_id:
+            return self.graph.by_id[id], self.graph.by_id[f"new.{id}"]
+        given = self.spec.state.get(name, 1.0)
+        if not isinstance(given, float):
+            self.complaints.append(Complaint(("state", name), f"state {name} is one number", "a number"))
+            given = 1.0
+        before = self.graph.leaf(id, (), [given], phase="parameter", symbol=Own(symbol), word="state")
+        after = self.graph.add(f"new.{id}", op, before, *inputs, phase="update", symbol=Own(f"new {symbol}"))
+        self.carry[before] = after
+        return before, after
+
+    def step_number(self) -> Node:
+        """t: `setting.step`, one more in each iteration."""
+        return self.counter("setting.step", "t", float(self.start), Next())
+
+    def rate(self, parameter: Node) -> Node:
+        """The learning rate of a parameter: its own or its layer's where `rates` gives one, scheduled."""
+        owner = next((name for name in (parameter.id, parameter.layer) if name in self.spec.rates), "")
+        name, symbol = (f"rates.{owner}", f"η_{owner}") if owner else ("learning_rate", "η")
+        value = self.spec.rates[owner] if owner else self.spec.learning_rate
+        schedule = self.spec.schedule
+        if schedule is None:
+            return self.setting(name, symbol, value)
+        id = f"setting.learning_rate.{owner}" if owner else "setting.learning_rate"
+        if id in self.graph.by_id:
+            return self.graph.by_id[id]
+        if schedule.absolute and owner:
+            said = f"the schedule {schedule.type} says every rate itself"
+            self.complaints.append(Complaint(("rates", owner), said, "one of the two", at_key=True))
+        base = self.setting(name, f"{symbol}0", value) if not schedule.absolute else self.step_number()
+        return schedule.rate(
+            self, lambda op, *inputs: self.shared(id, symbol, op, *inputs), base, self.step_number()
+        )
+
+    def clipped(self, parameter: Node, gradient: Node) -> Node:
+        """The gradient as `clip` lets it through."""
+        clip = self.spec.clip
+        if clip is None:
+            return gradient
+        limit = self.setting("clip", "c", clip.limit)
+        op: Op = ClippedValue()
+        operands = [gradient, limit]
+        if clip.value is None:
+            op, operands = ClippedNorm(), [gradient, self._norm(clip, parameter, gradient), limit]
+        return self.graph.add(
+            f"clipped.{parameter.id}", op, *operands,
+            phase="update", symbol=Of("clipped g", parameter), axes=parameter.axes, layer=parameter.layer,
+            block=self.spec.type,
+        )  # fmt: skip
+
+    def _norm(self, clip: Clip, parameter: Node, gradient: Node) -> Node:
+        if clip.norm is not None:
+            symbol = Of("‖g‖", parameter)
+            id = f"clipped.{parameter.id}.norm"
+            return self.graph.add(id, Norm(clip.kind), gradient, phase="update", symbol=symbol, layer=parameter.layer)
+        # no name holds a dash, so that no parameter is called so
+        gradients = [self._gradients[p] for p in self.parameters if p in self._gradients] or [gradient]
+        if self.sequential and "clipped.global-norm" not in self.graph.by_id:
+            said = "the common norm needs all gradients before the first update"
+            expected = "conventions.update_order: simultaneous"
+            self.complaints.append(Complaint(("clip", "global_norm"), said, expected, at_key=True))
+        return self.shared("clipped.global-norm", "‖g‖", Norm(clip.kind), *gradients)
+
+    def state(self, name: str, parameter: Node, start: float = 0.0) -> Node:
+        """A state of a parameter as it stands before the update."""
+        id = f"state.{name}.{parameter.id}"
+        if id in self.graph.by_id:
+            return self.graph.by_id[id]
+        return self.graph.leaf(
+            id, parameter.shape, self._start(name, parameter, start),
+            phase="parameter", symbol=Of(name, parameter), axes=parameter.axes, layer=parameter.layer, word="state",
+        )  # fmt: skip
+
+    def begun(self, name: str, parameter: Node) -> bool:
+        """Whether the YAML gives a parameter's state to start from."""
+        given = self.spec.state.get(name)
+        return isinstance(given, dict) and parameter.id in given
+
+    def _start(self, name: str, parameter: Node, start: float) -> list[float]:
+        if not self.begun(name, parameter):
+            return [start] * parameter.size
+        given = self.spec.state[name][parameter.id]
+        if isinstance(given, float):
+            return [given] * parameter.size
+        if shape_of(given) != parameter.shape:
+            expected = f"the shape {list(parameter.shape)} of {parameter.id}, or one number"
+            said = f"the shape is {list(shape_of(given))}"
+            self.complaints.append(Complaint(("state", name, parameter.id), said, expected))
+            return [start] * parameter.size
+        return _flat(given)
 
 
 class Update:
@@ -67,51 +295,28 @@ class Update:
         self.graph = updates.graph
         self.spec = updates.spec
         self.parameter = parameter
-        self.gradient = self._prepared(gradient)
+        self.rate = updates.rate(parameter)
+        self.gradient = self._prepared(updates.clipped(parameter, gradient))
 
     def _prepared(self, gradient: Node) -> Node:
-        from bptrace.optimizers.common import Decayed
-
         if self.spec.maximize:
             gradient = self.inline(Scale(Fraction(-1)), gradient)
         if self.spec.weight_decay and self.spec.decays_gradient():
-            gradient = self.inline(Decayed(), gradient, self.setting("weight_decay", "λ", self.spec.weight_decay), self.parameter)
+            decay = self.setting("weight_decay", "λ", self.spec.weight_decay)
+            gradient = self.inline(Decayed(), gradient, decay, self.parameter)
         return gradient
-
-    @property
-    def rate(self) -> Node:
-        """The learning rate, the layer's own where `rates` gives one."""
-        own = self.spec.rates.get(self.parameter.layer)
-        if own is not None:
-            return self.setting(f"rates.{self.parameter.layer}", f"η_{self.parameter.layer}", own)
-        return self.setting("learning_rate", "η", self.spec.learning_rate)
 
     def setting(self, name: str, symbol: str, value: float) -> Node:
         """A setting of the optimizer, a leaf that all parameters share."""
-        id = f"setting.optimizer.{name}"
-        if id in self.graph.by_id:
-            return self.graph.by_id[id]
-        return self.graph.leaf(id, (), [value], phase="setting", symbol=Own(symbol))
+        return self.updates.setting(name, symbol, value)
 
-    def step_number(self, first: int = 1) -> Node:
-        """The t of bias correction: `setting.step`, one more in each iteration."""
-        from bptrace.optimizers.common import Next
-
-        if "setting.step" in self.graph.by_id:
-            return self.graph.by_id["setting.step"]
-        now = self.graph.leaf("setting.step", (), [float(first)], phase="setting", symbol=Own("t"))
-        after = self.graph.add("new.setting.step", Next(), now, phase="update", symbol=Own("t"), inline=False, block="~step")
-        self.updates.carry[now] = after
-        return now
+    def step_number(self) -> Node:
+        """t: `setting.step`, one more in each iteration."""
+        return self.updates.step_number()
 
     def state(self, name: str, start: float = 0.0) -> Node:
         """A state of this parameter as it stands before the update."""
-        id = f"state.{name}.{self.parameter.id}"
-        values = [start] * self.parameter.size
-        return self.graph.leaf(
-            id, self.parameter.shape, values, phase="parameter", symbol=Of(name, self.parameter), axes=self.parameter.axes,
-            layer=self.parameter.layer, word="state",
-        )  # fmt: skip
+        return self.updates.state(name, self.parameter, start)
 
     def next_state(self, state: Node, op: Op, *inputs: Node) -> Node:
         """What a state becomes."""
@@ -146,6 +351,8 @@ class Update:
         )  # fmt: skip
 
 
-EpsilonAt = Literal["outside", "inside", "uncorrected"]
+def _flat(value: Any) -> list[float]:
+    return [number for item in value for number in _flat(item)] if isinstance(value, list) else [value]
 
-__all__ = ["EpsilonAt", "NotNegative", "OptimizerSpec", "Rate", "Update", "Updates"]
+
+__all__ = ["EpsilonAt", "NotNegative", "OptimizerSpec", "Rate", "Stepped", "Update", "Updates"]

@@ -21,6 +21,7 @@ from bptrace.formula.expr import (
     addends,
     flat,
     worked,
+    worked_leaves,
 )
 from bptrace.formula.text import symbols
 from bptrace.graph.node import Derivative, Node, Of, Updated
@@ -217,7 +218,7 @@ class Blocks:
         forms.append(Form("numbers", whole))
         middle = worked(whole)
         done = isinstance(middle.of if isinstance(middle, Negation) else middle, Worked)
-        if middle != whole and not done and not isinstance(whole, Choice):
+        if any(worked_leaves(middle)) and not done and not isinstance(whole, Choice):
             forms.append(Form("middle", middle))
         return forms
 
@@ -397,9 +398,8 @@ class Blocks:
                     headings = _joined(symbols_of(terms, notation))
                     headings.insert(0, notation.element(Ref(node, index)))
                 forms = [Form("numbers", term) for term in terms]
-                rows.append(
-                    (self._sample(node, index), forms, Ref(node, index), whole, middle if middle != whole else None)
-                )
+                shown = middle if any(worked_leaves(middle)) else None
+                rows.append((self._sample(node, index), forms, Ref(node, index), whole, shown))
             made.append(Columns(headings, rows))
         return made
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from bptrace.formula.evaluate import Decimals, Floats, Fractions, evaluate
-from bptrace.formula.expr import Choice, Expr, Negation, Number, Ref, Worked, children, refs
+from bptrace.formula.expr import Choice, Expr, Negation, Number, Ref, Worked, children, refs, worked_leaves
 from bptrace.formula.text import OPPOSITES, RELATIONS, ChoiceSlot, Piece, Slot, pieces, place
 from bptrace.graph.node import Node
 
@@ -277,9 +277,9 @@ class Numbers:
 
         A number that stood in the line before (a shared sum) is not worked out here.
         """
-        if self.paper and any(len(self.worked_text(leaf)) > LONGEST_ON_PAPER for leaf in _worked(middle)):
+        if self.paper and any(len(self.worked_text(leaf)) > LONGEST_ON_PAPER for leaf in worked_leaves(middle)):
             return "≈"  # nobody writes such a number down: in paper mode this middle is none
-        new = (leaf for leaf in _worked(middle) if all(_is_number(child) for child in children(leaf.of)))
+        new = (leaf for leaf in worked_leaves(middle) if all(_is_number(child) for child in children(leaf.of)))
         return "=" if all(self.holds(leaf.of, self.worked_text(leaf)) for leaf in new) else "≈"
 
 
@@ -294,14 +294,6 @@ def _float(text: str) -> float:
 def _exact(text: str) -> Decimal:
     top, _, bottom = text.partition("/")
     return Decimal(top) / Decimal(bottom) if bottom else Decimal(top)
-
-
-def _worked(expr: Expr) -> Iterator[Worked]:
-    if isinstance(expr, Worked):
-        yield expr
-    else:
-        for child in children(expr):
-            yield from _worked(child)
 
 
 def _decimal(value: Fraction) -> str:

@@ -124,7 +124,7 @@ class TextWriter:
         """Small tables side by side, as many as fit."""
         bands: list[list[list[str]]] = [[]]
         used = 0
-        for box in boxes:
+        for box in (part for box in boxes for part in _cut(box, self.columns - 2)):
             lines = _aligned(box)
             wide = max(width(line) for line in lines)
             if bands[-1] and 2 + used + 5 + wide > self.columns:
@@ -392,6 +392,8 @@ class TextWriter:
         parts: Sequence[Piece] = form.pieces
         if len(parts) == 1 and isinstance(slot := parts[0], Slot) and isinstance(slot.leaf, Ref | Number | Worked):
             text = self._numbers.leaf_text(slot.leaf)
+            if slot.role is Role.NEGATED:
+                text = place(text, Role.NEGATED)
             if operator in ("+", "-"):
                 if text.startswith("-"):
                     return ("-" if operator == "+" else "+"), text[1:]
@@ -530,10 +532,24 @@ def _values(part: Part) -> Iterator[Ref | Worked]:
             yield ref
 
 
+def _cut(rows: list[list[str]], columns: int) -> Iterator[list[list[str]]]:
+    """A table too wide in groups of columns, the row names repeated in each."""
+    if max(width(line) for line in _aligned(rows)) <= columns:
+        yield rows
+        return
+    count = max(len(row) for row in rows)
+    if count < 3:
+        yield rows
+        return
+    half = 1 + (count - 1) // 2
+    yield from _cut([row[:half] if len(row) > 2 else row for row in rows], columns)
+    yield from _cut([[row[0], *row[half:]] for row in rows if len(row) > half], columns)
+
+
 def _aligned(rows: list[list[str]]) -> list[str]:
     """A small table as lines, columns padded."""
     wide = [row for row in rows if len(row) > 2]
-    first = max(width(row[0]) for row in rows if len(row) > 1 or not wide)
+    first = max((width(row[0]) for row in rows if len(row) > 1), default=0)
     other = max((width(cell) for row in wide for cell in row[1:]), default=0)
     sizes = [first, *[other] * max(len(row) for row in rows)]
     lines = []

@@ -80,13 +80,13 @@ class _Reader:
 
     def choice(self) -> Tree:
         tree = self.sum()
-        if self.peek() != "since":
-            return tree
-        self.take()
-        left, relation, right = self.sum(), self.take(), self.sum()
-        if relation not in ">≥≤<=≠":
-            raise UnreadableError(f"no relation in {self.text!r}")
-        return ("since", tree, left, relation, right)
+        while self.peek() == "since":
+            self.take()
+            left, relation, right = self.sum(), self.take(), self.sum()
+            if relation not in ">≥≤<=≠":
+                raise UnreadableError(f"no relation in {self.text!r}")
+            tree = ("since", tree, left, relation, right)
+        return tree
 
     def sum(self) -> Tree:
         terms = [(1, self.product())]
@@ -673,7 +673,7 @@ def _with_reasons(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The `=` of a reason (`1 since 0 = 0`) belongs to its form."""
     made: list[tuple[str, str]] = []
     for sign, text in pairs:
-        if made and " since " in made[-1][1] and not re.search(" [<>≤≥≠=] ", made[-1][1].split(" since ")[1]):
+        if made and " since " in made[-1][1] and not re.search(" [<>≤≥≠=] ", made[-1][1].split(" since ")[-1]):
             made[-1] = (made[-1][0], f"{made[-1][1]} = {text}")
         else:
             made.append((sign, text))
