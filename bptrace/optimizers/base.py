@@ -210,9 +210,13 @@ class Updates:
         """t: `setting.step`, one more in each iteration."""
         return self.counter("setting.step", "t", float(self.start), Next())
 
+    def owner(self, parameter: Node) -> str:
+        """The key of `rates` that holds for a parameter: its own id or its layer's name, or nothing."""
+        return next((name for name in (parameter.id, parameter.layer) if name in self.spec.rates), "")
+
     def rate(self, parameter: Node) -> Node:
         """The learning rate of a parameter: its own or its layer's where `rates` gives one, scheduled."""
-        owner = next((name for name in (parameter.id, parameter.layer) if name in self.spec.rates), "")
+        owner = self.owner(parameter)
         name, symbol = (f"rates.{owner}", f"η_{owner}") if owner else ("learning_rate", "η")
         value = self.spec.rates[owner] if owner else self.spec.learning_rate
         schedule = self.spec.schedule
@@ -295,7 +299,6 @@ class Update:
         self.graph = updates.graph
         self.spec = updates.spec
         self.parameter = parameter
-        self.rate = updates.rate(parameter)
         self.gradient = self._prepared(updates.clipped(parameter, gradient))
 
     def _prepared(self, gradient: Node) -> Node:
@@ -305,6 +308,16 @@ class Update:
             decay = self.setting("weight_decay", "λ", self.spec.weight_decay)
             gradient = self.inline(Decayed(), gradient, decay, self.parameter)
         return gradient
+
+    @property
+    def rate(self) -> Node:
+        """The learning rate of this parameter."""
+        return self.updates.rate(self.parameter)
+
+    @property
+    def start_rate(self) -> float:
+        """The learning rate that the YAML gives this parameter."""
+        return self.spec.rates.get(self.updates.owner(self.parameter), self.spec.learning_rate)
 
     def setting(self, name: str, symbol: str, value: float) -> Node:
         """A setting of the optimizer, a leaf that all parameters share."""

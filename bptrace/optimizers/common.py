@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bptrace.formula.expr import ONE, Expr, sqrt
+from bptrace.formula.expr import ONE, ZERO, Expr, Function, choose, sqrt
 from bptrace.graph.op import Sample
 from bptrace.ops.arithmetic import Pointwise, random_array
 from bptrace.ops.lazy import np
@@ -89,6 +89,58 @@ class Corrected(Equation):
         return [(cls(), (random_array(rng, 3), 0.9, t)) for t in (1.0, 2.0, 50.0)]
 
 
+class CorrectedAtOnce(Equation):
+    """m/(1 - β): the correction of the first iteration, kept in all; operands m, β."""
+
+    name = "corrected_at_once"
+
+    def numbers(self, *arrays: Array) -> Array:
+        m, beta = arrays
+        return np.asarray(m / (1.0 - beta))
+
+    def value(self, *operands: Expr) -> Expr:
+        m, beta = operands
+        return m / (ONE - beta)
+
+    @classmethod
+    def samples(cls, rng: random.Random) -> Sequence[Sample]:
+        return [(cls(), (random_array(rng, 3), 0.9))]
+
+
+class Grown(Equation):
+    """s + g²: the sum of the squares so far; operands s, g."""
+
+    name = "grown"
+
+    def numbers(self, *arrays: Array) -> Array:
+        s, g = arrays
+        return np.asarray(s + g * g)
+
+    def value(self, *operands: Expr) -> Expr:
+        s, g = operands
+        return s + g**2
+
+    @classmethod
+    def samples(cls, rng: random.Random) -> Sequence[Sample]:
+        return [(cls(), (random_array(rng, 3, low=0.0), random_array(rng, 3)))]
+
+
+class Larger(Equation):
+    """max(a, b), element by element."""
+
+    name = "larger_of"
+
+    def numbers(self, *arrays: Array) -> Array:
+        return np.maximum(*arrays)
+
+    def value(self, *operands: Expr) -> Expr:
+        return Function("max", operands)
+
+    @classmethod
+    def samples(cls, rng: random.Random) -> Sequence[Sample]:
+        return [(cls(), (random_array(rng, 3), random_array(rng, 3)))]
+
+
 @dataclass(frozen=True)
 class OverRoot(Equation):
     """η·m/(√v + ε), or η·m/√(v + ε) with ε inside; operands m, v, η, ε."""
@@ -126,3 +178,8 @@ class Scaled(Equation):
     @classmethod
     def samples(cls, rng: random.Random) -> Sequence[Sample]:
         return [(cls(), (random_array(rng, 3), 0.5))]
+
+
+def sign(x: Expr) -> Expr:
+    """1, -1 or 0."""
+    return choose(x, ">", ZERO, 1, choose(x, "<", ZERO, -1, 0))

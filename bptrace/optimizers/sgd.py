@@ -11,11 +11,11 @@ from pydantic import model_validator
 
 from bptrace.formula.expr import ONE, Expr, Index, choose
 from bptrace.graph.node import Node, Shape
-from bptrace.graph.op import Call, Op, Operand, Sample, Scratch
-from bptrace.ops.arithmetic import Add, random_array
+from bptrace.graph.op import Call, Emit, Op, Operand, Read, Sample, Scratch, Term
+from bptrace.ops.arithmetic import Add, copy_of, random_array
 from bptrace.ops.lazy import np
-from bptrace.optimizers.base import NotNegative, OptimizerSpec, Rate, Update
-from bptrace.optimizers.common import Scaled
+from bptrace.optimizers.base import NotNegative, OptimizerSpec, Rate, Update, Updates
+from bptrace.optimizers.common import Average, Scaled
 from bptrace.optimizers.equation import Equation
 from bptrace.spec.base import refuse
 
@@ -53,22 +53,30 @@ class Descent(Op):
         return [(cls(up), (random_array(rng, 2, 2), 0.5, random_array(rng, 2, 2))) for up in (False, True)]
 
 
+@dataclass(frozen=True)
 class Velocity(Equation):
-    """μ·v + (1 - τ)·g, but g itself in the first iteration; operands v, g, μ, τ, t."""
+    """μ·v + (1 - τ)·g, but g itself in the first iteration; operands v, g, μ, τ, t.
+
+    A velocity that the YAML gives (`begun`) has had its first iteration; then there is no t.
+    """
 
     name = "velocity"
+    begun: bool = False
 
     def numbers(self, *arrays: Array) -> Array:
-        v, g, momentum, dampening, t = arrays
-        return np.where(t == 1.0, g, momentum * v + (1.0 - dampening) * g)
+        v, g, momentum, dampening, *t = arrays
+        later = momentum * v + (1.0 - dampening) * g
+        return later if self.begun else np.where(t[0] == 1.0, g, later)
 
     def value(self, *operands: Expr) -> Expr:
-        v, g, momentum, dampening, t = operands
-        return choose(t, "=", ONE, g, momentum * v + (ONE - dampening) * g)
+        v, g, momentum, dampening, *t = operands
+        later = momentum * v + (ONE - dampening) * g
+        return later if self.begun else choose(t[0], "=", ONE, g, later)
 
     @classmethod
     def samples(cls, rng: random.Random) -> Sequence[Sample]:
-        return [(cls(), (random_array(rng, 3), random_array(rng, 3), 0.9, 0.5, t)) for t in (1.0, 2.0)]
+        given = (random_array(rng, 3), random_array(rng, 3), 0.9, 0.5)
+        return [(cls(True), given), *((cls(), (*given, t)) for t in (1.0, 2.0))]
 
 
 class PlainVelocity(Equation):
@@ -107,65 +115,104 @@ class RateVelocity(Equation):
         return [(cls(), (random_array(rng, 3), random_array(rng, 3), 0.9, 0.1))]
 
 
-class AverageVelocity(Equation):
-    """μ·v + (1 - μ)·g; operands v, g, μ."""
+@dataclass(frozen=True)
+class Rewritten(Equation):
+    """η·(g + μ·v), or η·g - μ·v where v holds the rate: Nesterov's step by the gradient at w.
 
-    name = "average_velocity"
+    Operands g, v, μ, η; v is the new velocity.
+    """
 
-    def numbers(self, *arrays: Array) -> Array:
-        v, g, momentum = arrays
-        return np.asarray(momentum * v + (1.0 - momentum) * g)
-
-    def value(self, *operands: Expr) -> Expr:
-        v, g, momentum = operands
-        return momentum * v + (ONE - momentum) * g
-
-    @classmethod
-    def samples(cls, rng: random.Random) -> Sequence[Sample]:
-        return [(cls(), (random_array(rng, 3), random_array(rng, 3), 0.9))]
-
-
-class Ahead(Equation):
-    """η·(g + μ·v): Nesterov's step rewritten for the gradient at w; operands g, v, μ, η."""
-
-    name = "ahead"
+    name = "rewritten"
+    rate_inside: bool = False
 
     def numbers(self, *arrays: Array) -> Array:
         g, v, momentum, rate = arrays
-        return np.asarray(rate * (g + momentum * v))
+        return np.asarray(rate * g - momentum * v if self.rate_inside else rate * (g + momentum * v))
 
     def value(self, *operands: Expr) -> Expr:
         g, v, momentum, rate = operands
-        return rate * (g + momentum * v)
+        return rate * g - momentum * v if self.rate_inside else rate * (g + momentum * v)
 
     @classmethod
     def samples(cls, rng: random.Random) -> Sequence[Sample]:
-        return [(cls(), (random_array(rng, 3), random_array(rng, 3), 0.9, 0.1))]
+        return [(cls(inside), (random_array(rng, 3), random_array(rng, 3), 0.9, 0.1)) for inside in (False, True)]
+
+
+@dataclass(frozen=True)
+class Ahead(Equation):
+    """w - η·μ·v, or w + μ·v where v holds the rate: where w will come by its momentum alone.
+
+    Operands w, v, μ and, without `rate_inside`, η. A function of w with the derivative 1.
+    """
+
+    name = "ahead"
+    linear = True
+    rate_inside: bool = False
+
+    def numbers(self, *arrays: Array) -> Array:
+        w, v, momentum, *rate = arrays
+        return np.asarray(w + momentum * v if self.rate_inside else w - rate[0] * momentum * v)
+
+    def value(self, *operands: Expr) -> Expr:
+        w, v, momentum, *rate = operands
+        return w + momentum * v if self.rate_inside else w - rate[0] * momentum * v
+
+    def vjp(self, emit: Emit, node: Node, k: int, cotangent: Node, read: Read) -> Term | None:
+        return copy_of(cotangent) if k == 0 else None
+
+    def jvp(self, emit: Emit, node: Node, k: int, tangent: Node) -> Term | None:
+        return copy_of(tangent) if k == 0 else None
+
+    @classmethod
+    def samples(cls, rng: random.Random) -> Sequence[Sample]:
+        w, v = random_array(rng, 2, 2), random_array(rng, 2, 2)
+        return [(cls(True), (w, v, 0.9)), (cls(), (w, v, 0.9, 0.1))]
 
 
 class Sgd(OptimizerSpec):
     """w - η·g; with momentum a velocity v is kept, and w - η·v (three published forms)."""
 
-    type: Literal["sgd", "momentum"]
+    type: Literal["sgd", "momentum", "nesterov"]
+    learning_rate: NotNegative = 0.001
     momentum: Rate = 0.0
     dampening: NotNegative = 0.0
-    nesterov: bool | Literal["rewritten"] = False
+    nesterov: bool | Literal["rewritten", "lookahead"] = False
     momentum_form: Literal["velocity", "learning_rate_inside", "average"] = "velocity"
 
     @model_validator(mode="before")
     @classmethod
-    def _momentum(cls, value: object) -> object:
+    def _named_types(cls, value: object) -> object:
         if isinstance(value, dict) and value.get("type") == "momentum":
             return {"momentum": 0.9, **value}
+        if isinstance(value, dict) and value.get("type") == "nesterov":
+            return {"momentum": 0.9, "nesterov": "lookahead", **value}
         return value
 
     @model_validator(mode="after")
     def _fits(self) -> Sgd:
-        if self.nesterov and (not self.momentum or self.dampening):
-            raise refuse("nesterov needs a momentum and no dampening", at=["nesterov"], at_key=True)
-        if self.nesterov and self.momentum_form != "velocity":
-            raise refuse("nesterov has the form velocity", "velocity", at=["momentum_form"])
+        key = "nesterov" if self.type != "nesterov" else "momentum"
+        if self.nesterov and not self.momentum:
+            raise refuse("nesterov needs a momentum", "momentum: 0.9", at=[key], at_key=True)
+        if self.nesterov and self.dampening:
+            raise refuse("nesterov has no dampening", at=["dampening"], at_key=True)
+        if self.nesterov in (True, "rewritten") and self.momentum_form == "average":
+            raise refuse("nesterov rewritten has no form average", "velocity", at=["momentum_form"])
+        if self.dampening and self.momentum_form != "velocity":
+            raise refuse(f"the form {self.momentum_form} has no dampening", "velocity", at=["momentum_form"])
         return self
+
+    def looks_ahead(self, updates: Updates, parameter: Node) -> Node | None:
+        if self.nesterov != "lookahead":
+            return None
+        v = updates.state("v", parameter)
+        momentum = updates.setting("momentum", "μ", self.momentum)
+        inside = self.momentum_form == "learning_rate_inside"
+        operands = [parameter, v, momentum] if inside else [parameter, v, momentum, updates.rate(parameter)]
+        return updates.graph.add(
+            f"ahead.{parameter.id}", Ahead(inside), *operands,
+            phase="forward", symbol=Of("ahead", parameter), axes=parameter.axes, layer=parameter.layer, quiet=True,
+            word=parameter.word,
+        )  # fmt: skip
 
     def equations(self, update: Update) -> Node:
         if not self.momentum:
@@ -174,16 +221,21 @@ class Sgd(OptimizerSpec):
             return update.new(Descent(ascend), update.parameter, update.rate, gradient)
         v, g, rate = update.state("v"), update.gradient, update.rate
         momentum = update.setting("momentum", "μ", self.momentum)
-        if self.momentum_form == "learning_rate_inside":
+        inside = self.momentum_form == "learning_rate_inside"
+        if inside:
             after = update.next_state(v, RateVelocity(), v, g, momentum, rate)
-            return update.new(Add(), update.parameter, after)
-        if self.momentum_form == "average":
-            after = update.next_state(v, AverageVelocity(), v, g, momentum)
+        elif self.momentum_form == "average":
+            after = update.next_state(v, Average(), v, g, momentum)
         elif self.dampening:
             dampening = update.setting("dampening", "τ", self.dampening)
-            after = update.next_state(v, Velocity(), v, g, momentum, dampening, update.step_number())
+            begun = update.updates.begun("v", update.parameter)
+            t = [] if begun else [update.step_number()]
+            after = update.next_state(v, Velocity(begun), v, g, momentum, dampening, *t)
         else:
             after = update.next_state(v, PlainVelocity(), v, g, momentum)
-        if self.nesterov:
-            return update.moved(Ahead(), g, after, momentum, rate)
+        if self.nesterov and self.nesterov != "lookahead":
+            return update.moved(Rewritten(inside), g, after, momentum, rate)
+        if inside:
+            update.graph.alias(f"step.{update.parameter.id}", after)
+            return update.new(Add(), update.parameter, after)
         return update.moved(Scaled(), after, rate)

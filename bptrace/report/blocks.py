@@ -96,6 +96,23 @@ class Columns:
 
 
 @dataclass(slots=True)
+class Place:
+    """One place of a picture: where, the patch that its formula refers to, and the working."""
+
+    at: str
+    window: list[list[Ref]]
+    line: Line
+
+
+@dataclass(slots=True)
+class Rows:
+    """A sum over places (a convolution): a row a place, with the patch that lies under the kernel."""
+
+    places: list[Place]
+    moving: str
+
+
+@dataclass(slots=True)
 class RunningSum:
     """One long sum: a line a product with what it has added up to; zeros are counted."""
 
@@ -145,7 +162,7 @@ class Picture:
     rows: list[list[Ref]]
 
 
-Part = Lines | Table | Columns | RunningSum | Values | Summary | Sentence | Picture | Agreement
+Part = Lines | Table | Rows | Columns | RunningSum | Values | Summary | Sentence | Picture | Agreement
 
 
 @dataclass(slots=True)

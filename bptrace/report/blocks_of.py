@@ -15,6 +15,7 @@ from bptrace.formula.expr import (
     Index,
     Negation,
     Number,
+    Product,
     Ref,
     Sum,
     Worked,
@@ -36,7 +37,9 @@ from bptrace.report.blocks import (
     Line,
     Lines,
     Part,
+    Place,
     Row,
+    Rows,
     RunningSum,
     Sentence,
     Summary,
@@ -203,6 +206,8 @@ class Blocks:
             return "running"
         if any(axis in REDUCED and count > 1 for axis, count in axes) and node.shape:
             return "addends"
+        if axes and {"row", "column"} & {axis for axis, _ in axes} and not node.names and _pairs(flat(first)):
+            return "rows"
         if any(axis not in REDUCED for axis, _ in axes) or (axes and not node.shape):
             several = "sample" in node.axes and self.samples > 1
             return "columns" if several and longest <= 3 else "working"
@@ -255,6 +260,24 @@ class Blocks:
                 forms = forms[1:]  # the caption has the formula, the lines above the terms
             lines.append(Line(notation.element(Ref(node, index)), forms, Ref(node, index), self._sample(node, index)))
         return [Lines(lines, stacked=node.phase != "loss")]
+
+    def _rows(self, node: Node, notation: Notation, places: Iterable[Index]) -> list[Part]:
+        """As a working, but with places: the patch of the operand that the other one is laid over."""
+        rows: list[Place] = []
+        moving = ""
+        for index in places:
+            expr = formula_of(node, index)
+            pairs = _pairs(flat(expr))
+            window: dict[int, list[Ref]] = {}
+            for _, ref in pairs:
+                row = ref.index[-2] if len(ref.index) > 1 else 0
+                window.setdefault(row, []).append(ref)
+            if pairs:
+                moving = notation.array(pairs[0][1].node)
+            at = [str(place + 1) for place, extent in zip(index, node.shape, strict=True) if extent > 1]
+            line = Line("", self._forms(expr, notation, False), Ref(node, index), self._sample(node, index))
+            rows.append(Place(f"[{','.join(at)}]" if at else "", list(window.values()), line))
+        return [Rows(rows, moving)]
 
     def _table(self, node: Node, notation: Notation, places: Sequence[Index]) -> list[Part]:
         rows: list[Row] = []
@@ -447,6 +470,15 @@ def _merged(parts: Sequence[Part]) -> list[Part]:
         else:
             made.append(part)
     return made
+
+
+def _pairs(expr: Expr) -> list[tuple[Ref, Ref]]:
+    """The factors of a sum of products of two elements (and of single terms: a bias), or nothing."""
+    terms = expr.terms if isinstance(expr, Sum) else (expr,)
+    pairs = [term.factors for term in terms if isinstance(term, Product)]
+    if any(len(pair) != 2 or not all(isinstance(factor, Ref) for factor in pair) for pair in pairs):
+        return []
+    return [(left, right) for left, right in pairs if isinstance(left, Ref) and isinstance(right, Ref)]
 
 
 def _id(node: Node, index: Index) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING
 
 from bptrace.formula.expr import Ref
@@ -166,6 +167,8 @@ def _data_box(node: Node, numbers: Numbers, page: Page) -> list[list[list[str]]]
     texts = numbers.texts(node)
     several = "sample" in node.axes and node.shape[node.axes.index("sample")] > 1
     features = [i for i in range(len(node.shape)) if node.axes[i : i + 1] != ("sample",)]
+    if "row" in node.axes and "column" in node.axes and (pictures := _pictures(node, numbers)):
+        return pictures
     if not several:
         if node.size > 64:
             return [_large(node, numbers, page.words)]
@@ -196,6 +199,26 @@ def _place(sample: int, n: int, k: int, rank: int) -> tuple[int, ...]:
     return (n, k) if sample == 0 else (k, n)
 
 
+def _pictures(node: Node, numbers: Numbers) -> list[list[list[str]]]:
+    """A small matrix for each channel and sample, where rows and columns are few."""
+    row, column = node.axes.index("row"), node.axes.index("column")
+    height, wide = node.shape[row], node.shape[column]
+    if max(height, wide) > LARGEST_BOX or node.size // (height * wide) > LARGEST_BOX:
+        return []
+    boxes: list[list[list[str]]] = []
+    others = [range(1) if axis in (row, column) else range(extent) for axis, extent in enumerate(node.shape)]
+    for outer in product(*others):
+        shown = [str(k + 1) for axis, k in enumerate(outer) if axis not in (row, column) and node.shape[axis] > 1]
+        title = f"{node.id}[{','.join(shown)}]" if shown else node.id
+        lines = [[f"{title} ({height}×{wide})"]]
+        for i in range(height):
+            places = [{row: i, column: j} for j in range(wide)]
+            refs = [Ref(node, tuple(place.get(axis, k) for axis, k in enumerate(outer))) for place in places]
+            lines.append(["", *(numbers.text(ref) for ref in refs)])
+        boxes.append(lines)
+    return boxes
+
+
 def parameter_boxes(assembly: Assembly, numbers: Numbers, words: Words) -> list[list[list[str]]]:
     """A box a layer: its weights with the names of rows and columns, and its other parameters."""
     by_layer: dict[str, list[Node]] = {}
@@ -213,6 +236,8 @@ def parameter_boxes(assembly: Assembly, numbers: Numbers, words: Words) -> list[
 
 def _parameter_rows(node: Node, numbers: Numbers, assembly: Assembly, words: Words) -> list[list[str]]:
     texts = numbers.texts(node)
+    if node.axes[-2:] == ("row", "column") and (pictures := _pictures(node, numbers)):
+        return [row for picture in pictures for row in picture]
     if max((*node.shape, 1)) > LARGEST_BOX or len(node.shape) > 2:
         return _large(node, numbers, words)
     names = node.names or ("",) * node.size

@@ -18,6 +18,7 @@ from bptrace.report.blocks import (
     Part,
     Picture,
     Row,
+    Rows,
     RunningSum,
     Sentence,
     Summary,
@@ -218,6 +219,8 @@ class TextWriter:
                 yield from self._table(part)
             case Columns():
                 yield from self._columns(part)
+            case Rows():
+                yield from self._rows(part)
             case RunningSum():
                 yield from self._running(part)
             case Values():
@@ -316,6 +319,35 @@ class TextWriter:
                 continue  # in paper mode a middle stands only where it is exact
             made.append((sign, text))
         return made
+
+    def _rows(self, part: Rows) -> Iterator[str]:
+        windows = [" / ".join(" ".join(map(self._fill_ref, row)) for row in place.window) for place in part.places]
+        at = str(self.words("at"))
+        labels = [place.at if not place.line.sample else f"{place.line.sample} {place.at}" for place in part.places]
+        label = max(width(at), *map(width, labels))
+        patch = max(width(part.moving), *map(width, windows))
+        if patch > self.columns // 3:
+            windows, patch = [""] * len(windows), 0  # a patch of long numbers says no more than the formula
+        yield f" {padded(at, label)}  {padded(part.moving, patch) if patch else ''}".rstrip()
+        for name, window, place in zip(labels, windows, part.places, strict=True):
+            start = f" {padded(name, label)}  " + (f"{padded(window, patch)}  " if patch else "")
+            yield from self._place(start, place.line)
+
+    def _place(self, start: str, line: Line) -> Iterator[str]:
+        """The working of one place: its forms in a row, or under each other where they do not fit."""
+        forms = self._forms(line)
+        sign = self._numbers.sign(line.forms[-1].expr, line.value)
+        value = self._numbers.leaf_text(line.value)
+        texts = [text if k == 0 else f"{sign_} {text}" for k, (sign_, text) in enumerate(forms)]
+        if width(start) + width("  ".join(texts)) < self.sign_column:
+            yield from self._with_value(start + "  ".join(texts), sign, value, width(start))
+            return
+        for k, text in enumerate(texts):
+            left = (start if k == 0 else " " * width(start)) + text
+            if k == len(texts) - 1:
+                yield from self._with_value(left, sign, value, width(start) + 2)
+            else:
+                yield from broken(left, self.columns - 1, width(start) + 2)
 
     # tables
 
@@ -526,6 +558,8 @@ def _values(part: Part) -> Iterator[Ref | Worked]:
             yield from (
                 row.value if isinstance(row.value, Ref) else Worked(row.value) for row in rows if row.cells or row.total
             )
+        case Rows(places):
+            yield from (place_.line.value for place_ in places)
         case Columns(_, rows_):
             yield from (row[2] for row in rows_)
         case RunningSum(ref):

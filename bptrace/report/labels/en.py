@@ -48,6 +48,7 @@ WORDS: dict[str, str] = {
     "parameter": "parameter",
     "element": "element",
     "sample": "sample",
+    "at": "at",
     "sum": "sum",
     "running_sum": "running sum",
     "product": "product",

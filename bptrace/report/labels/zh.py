@@ -48,6 +48,7 @@ WORDS: dict[str, str] = {
     "parameter": "参数",
     "element": "元素",
     "sample": "样本",
+    "at": "位置",
     "sum": "求和",
     "running_sum": "累加",
     "product": "乘积",
