@@ -29,9 +29,6 @@ training: {iterations: 3}
 """
 
 
-FROM = pytest.mark.xfail(strict=True, reason="no command reads --from yet (cli.trace.run leaves Request.start alone)")
-
-
 def headings(text: str) -> list[int]:
     """The iterations whose pages were printed."""
     return [int(k) for k in re.findall(r"iteration ([0-9]+) of [0-9]+$", text, re.M)]
@@ -265,7 +262,6 @@ def test_set(command: Command) -> None:
     assert "w1 9" in command("run", "mazur", "--set", "layers.h.weights[0][0]=9").out
 
 
-@FROM
 def test_save_and_from_go_on_where_the_run_ended(command: Command, tmp_path: Path) -> None:
     checkpoint = tmp_path / "after3.json"
     assert command("run", "mazur", "-n", "3", "--save", checkpoint).code == 0
@@ -277,7 +273,6 @@ def test_save_and_from_go_on_where_the_run_ended(command: Command, tmp_path: Pat
     assert first["final"] == second["final"]
 
 
-@FROM
 @pytest.mark.parametrize("damage", ["", "{}", "{", '{"format": "bptrace-trace", "version": 1}'])
 def test_a_damaged_checkpoint_is_refused(command: Command, tmp_path: Path, damage: str) -> None:
     (tmp_path / "broken.json").write_text(damage, encoding="utf-8")
@@ -287,7 +282,6 @@ def test_a_damaged_checkpoint_is_refused(command: Command, tmp_path: Path, damag
     assert "broken.json" in answer.err
 
 
-@FROM
 def test_a_checkpoint_of_another_network_is_refused(command: Command, tmp_path: Path) -> None:
     checkpoint = tmp_path / "other.json"
     assert command("run", "statquest-gd-line", "-n", "1", "--save", checkpoint).code == 0
@@ -435,7 +429,7 @@ def test_explain(command: Command, quantity: str) -> None:
         (["run", "mazur", "--set", "units"], "--set"),
         (["run", "mazur", "--set", "layers.z.units=3"], "--set"),
         (["run", "mazur", "--set", "layers[0].units=x"], "units"),
-        pytest.param(["run", "mazur", "--from", "{folder}/missing.json"], "missing.json", marks=FROM),
+        pytest.param(["run", "mazur", "--from", "{folder}/missing.json"], "missing.json"),
         (["export", "mazur"], "-o"),
         (["examples", "mazr"], "did you mean 'mazur'?"),
         (["examples", "--copy", "x.yaml"], "--copy"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bptrace.formula.expr import Choice, Expr, Function, Index, Quotient, choose, number
+from bptrace.formula.expr import Expr, Function, Index, Quotient, choose, number
 from bptrace.graph.node import Node, Shape
 from bptrace.graph.op import Call, Emit, Op, Operand, Read, Sample, Scratch, Term
 from bptrace.ops.arithmetic import random_array
@@ -200,10 +200,8 @@ class WindowChoice(Pooling):
         here: Expr = choose(x[mine], "=", y[window], 1, 0)
         if self.ties == "all" or any(isinstance(place, str) for place in at):
             return here
-        for earlier in self.window(window):
-            if earlier == mine:
-                break
-            assert isinstance(here, Choice)
+        covered = self.window(window)
+        for earlier in reversed(covered[: covered.index(mine)]):
             here = choose(x[earlier], "=", y[window], 0, here)
         return here
 

@@ -28,7 +28,7 @@ class Largest(Equation):
 
     def numbers(self, *arrays: Array) -> Array:
         u, g, beta, *epsilon = arrays
-        return np.maximum(beta * u, np.abs(g) + epsilon[0] if epsilon else np.abs(g))
+        return np.asarray(np.maximum(beta * u, np.abs(g) + epsilon[0] if epsilon else np.abs(g)))
 
     def value(self, *operands: Expr) -> Expr:
         u, g, beta, *epsilon = operands

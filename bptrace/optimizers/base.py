@@ -229,9 +229,7 @@ class Updates:
             said = f"the schedule {schedule.type} says every rate itself"
             self.complaints.append(Complaint(("rates", owner), said, "one of the two", at_key=True))
         base = self.setting(name, f"{symbol}0", value) if not schedule.absolute else self.step_number()
-        return schedule.rate(
-            self, lambda op, *inputs: self.shared(id, symbol, op, *inputs), base, self.step_number()
-        )
+        return schedule.rate(self, lambda op, *inputs: self.shared(id, symbol, op, *inputs), base, self.step_number())
 
     def clipped(self, parameter: Node, gradient: Node) -> Node:
         """The gradient as `clip` lets it through."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic_core import PydanticCustomError
 
@@ -36,9 +36,7 @@ def _state(value: object) -> Any:
 
 _SCHEMA: dict[str, Any] = {
     "type": "object",
-    "additionalProperties": {
-        "anyOf": [{"type": "number"}, {"type": "object", "additionalProperties": array_schema()}]
-    },
+    "additionalProperties": {"anyOf": [{"type": "number"}, {"type": "object", "additionalProperties": array_schema()}]},
 }
 
 State: TypeAlias = Annotated[dict[str, Any], Check(_state, _SCHEMA)]

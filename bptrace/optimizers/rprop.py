@@ -86,8 +86,8 @@ class Rprop(OptimizerSpec):
 
     type: Literal["rprop"]
     learning_rate: NotNegative = 0.01
-    etas: Pair = [0.5, 1.2]
-    step_sizes: Pair = [1e-6, 50.0]
+    etas: Pair = Field(default_factory=lambda: [0.5, 1.2])
+    step_sizes: Pair = Field(default_factory=lambda: [1e-6, 50.0])
 
     @model_validator(mode="after")
     def _fits(self) -> Rprop:
@@ -103,7 +103,8 @@ class Rprop(OptimizerSpec):
         g = update.gradient
         before = update.state("g")
         step = update.state("rate", update.start_rate)
-        smaller, larger = update.setting("eta_minus", "η-", self.etas[0]), update.setting("eta_plus", "η+", self.etas[1])
+        smaller = update.setting("eta_minus", "η-", self.etas[0])
+        larger = update.setting("eta_plus", "η+", self.etas[1])
         least = update.setting("step_min", "min", self.step_sizes[0])
         most = update.setting("step_max", "max", self.step_sizes[1])
         step_new = update.next_state(step, NextRate(), step, g, before, smaller, larger, least, most)

@@ -371,9 +371,7 @@ class OneCycleRate(Timed):
         k, peak, last = self.elapsed(t), number(self.peak), number(self.last)
         down = (k - peak) / number(self.last - self.peak)
         up = self._between(low, highest, k / peak)
-        return choose(
-            k, "<=", peak, up, choose(k, ">=", last, least, self._between(highest, least, down))
-        )
+        return choose(k, "<=", peak, up, choose(k, ">=", last, least, self._between(highest, least, down)))
 
     def _between(self, start: Expr, end: Expr, part: Expr) -> Expr:
         return _annealed(start, end, part) if self.cosine else start + (end - start) * part

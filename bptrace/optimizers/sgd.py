@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import model_validator
 
 from bptrace.formula.expr import ONE, Expr, Index, choose
-from bptrace.graph.node import Node, Shape
+from bptrace.graph.node import Node, Of, Shape
 from bptrace.graph.op import Call, Emit, Op, Operand, Read, Sample, Scratch, Term
 from bptrace.ops.arithmetic import Add, copy_of, random_array
 from bptrace.ops.lazy import np

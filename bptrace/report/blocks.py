@@ -118,7 +118,8 @@ class RunningSum:
 
     ref: Ref
     terms: Sequence[Expr]
-    rest: Sequence[Expr]
+    closing: Expr
+    """What is made of the sum: the formula with the sum as one number."""
     name: str
     limit: int
     command: str

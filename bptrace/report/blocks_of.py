@@ -20,6 +20,7 @@ from bptrace.formula.expr import (
     Sum,
     Worked,
     addends,
+    children,
     flat,
     worked,
     worked_leaves,
@@ -427,35 +428,13 @@ class Blocks:
         return made
 
     def _running(self, node: Node, notation: Notation, places: Sequence[Index]) -> list[Part]:
-        """One element worked out term by term, the others listed by value."""
+        """One element worked out term by term; what is made of the sum stands under it."""
         index = places[0]
         whole = formula_of(node, index)
-        total, _ = open_sum(whole)
-        rest = (
-            [term for term in addends(whole) if not isinstance(term, Sum)]
-            if isinstance(whole, Sum) and not whole.axis
-            else []
-        )
-        inner = (
-            next((t for t in whole.terms if isinstance(t, Sum)), None)
-            if isinstance(whole, Sum) and not whole.axis
-            else None
-        )
-        terms = inner.terms if inner is not None else total.terms
-        if inner is not None:
-            rest = [term for term in whole.terms if term is not inner]  # type: ignore[attr-defined]
+        long = _longest_sum(whole)
         command = self.limits.command(_id(node, index), "terms")
-        made: list[Part] = [
-            RunningSum(
-                Ref(node, index),
-                terms,
-                rest,
-                Notation(node.layer).element(Ref(node, index)),
-                self.limits.terms,
-                command,
-            )
-        ]
-        return made
+        name = Notation(node.layer).element(Ref(node, index))
+        return [RunningSum(Ref(node, index), long.terms, replaced(whole, long), name, self.limits.terms, command)]
 
 
 def _merged(parts: Sequence[Part]) -> list[Part]:
@@ -470,6 +449,13 @@ def _merged(parts: Sequence[Part]) -> list[Part]:
         else:
             made.append(part)
     return made
+
+
+def _longest_sum(expr: Expr) -> Sum:
+    """The sum of a formula that is worked out term by term: the one with most terms."""
+    found = [expr] if isinstance(expr, Sum) and expr.axis else []
+    found += [_longest_sum(child) for child in children(expr) if not found]
+    return max((part for part in found if part.terms), key=lambda part: len(part.terms), default=Sum(()))
 
 
 def _pairs(expr: Expr) -> list[tuple[Ref, Ref]]:

@@ -176,14 +176,15 @@ class Numbers:
             text = _decimal(exact) if exact is not None else ""
             if text and len(text.partition(".")[2]) <= (self.digits or 17):
                 return text
-        value = self._worked_value(leaf)
+        value = self.worked_value(leaf)
         if isinstance(value, Decimal) and value.is_finite():
             # in paper mode what stands inside a line was not rounded; all its digits would be no help
             long = len(value.as_tuple().digits) > FLOAT_DIGITS
             return fixed(float(value), self.digits or FLOAT_DIGITS) if long else f"{value.normalize():f}"
         return self.computed(value)
 
-    def _worked_value(self, leaf: Worked) -> Any:
+    def worked_value(self, leaf: Worked) -> Any:
+        """The number of an operation in full precision."""
         sample = next((self.value(ref) for ref in refs(leaf.of)), 0.0)
         if isinstance(sample, Decimal):
             return evaluate(leaf.of, lambda ref: Decimal(self.value(ref)), _DECIMALS)

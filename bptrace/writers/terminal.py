@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from bptrace.formula.expr import Expr, Negation, Number, Ref, Sum, Worked
+from bptrace.formula.expr import Expr, Negation, Number, Ref, Sum, Worked, flat
 from bptrace.formula.text import Piece, Role, Slot, pieces, place
 from bptrace.report.blocks import (
     Agreement,
@@ -125,7 +126,7 @@ class TextWriter:
         """Small tables side by side, as many as fit."""
         bands: list[list[list[str]]] = [[]]
         used = 0
-        for box in (part for box in boxes for part in _cut(box, self.columns - 2)):
+        for box in (piece for whole in boxes for piece in _cut(whole, self.columns - 2)):
             lines = _aligned(box)
             wide = max(width(line) for line in lines)
             if bands[-1] and 2 + used + 5 + wide > self.columns:
@@ -329,9 +330,9 @@ class TextWriter:
         if patch > self.columns // 3:
             windows, patch = [""] * len(windows), 0  # a patch of long numbers says no more than the formula
         yield f" {padded(at, label)}  {padded(part.moving, patch) if patch else ''}".rstrip()
-        for name, window, place in zip(labels, windows, part.places, strict=True):
+        for name, window, spot in zip(labels, windows, part.places, strict=True):
             start = f" {padded(name, label)}  " + (f"{padded(window, patch)}  " if patch else "")
-            yield from self._place(start, place.line)
+            yield from self._place(start, spot.line)
 
     def _place(self, start: str, line: Line) -> Iterator[str]:
         """The working of one place: its forms in a row, or under each other where they do not fit."""
@@ -490,41 +491,38 @@ class TextWriter:
 
     def _running(self, part: RunningSum) -> Iterator[str]:
         numbers = self._numbers
-        total = 0.0
-        rows: list[tuple[int, str, str, str]] = []
+        total: Any = 0
+        rows: list[tuple[str, str, str, str, str]] = []
         zeros = 0
         for k, term in enumerate(part.terms):
-            leaf = Worked(term)
-            value = float(numbers._worked_value(leaf))
+            leaf = Worked(flat(term))
+            value = numbers.worked_value(leaf)
             if value == 0:
                 zeros += 1
                 continue
-            total += value
-            rows.append((k + 1, numbers.fill(pieces(term)), numbers.computed(value), numbers.computed(total)))
-        name = part.name
+            total = total + value
+            text = numbers.worked_text(leaf)
+            mark = "=" if numbers.holds(leaf.of, text) else "≈"
+            rows.append((str(k + 1), numbers.fill(pieces(leaf.of)), mark, text, numbers.computed(total)))
         if zeros:
-            yield f" {name}: {self.words('zero_products', count=zeros, rest=len(rows))}"
-        shown: list[tuple[int, str, str, str] | None] = list(rows)
-        if len(rows) > part.limit:
-            half = part.limit // 2
-            shown = [*rows[:half], None, *rows[-(part.limit - half) :]]
-        size = max([width(row[1]) for row in rows] or [8])
+            yield f" {part.name}: {self.words('zero_products', count=zeros, rest=len(rows))}"
+        size = max([8, *(width(row[1]) for row in rows)])
         product = padded(str(self.words("product")), size)
         running_sum = right(str(self.words("running_sum")), 14)
-        yield f" {right('k', 5)}  {product}  = {' ' * self.value_width}  {running_sum}"
-        for row in shown:
-            if row is None:
-                left = len(rows) - part.limit
-                yield from broken(
-                    f"     … {self.words('rows_left_out', count=left, command=part.command)}", self.columns, 7
-                )
-            else:
-                place_, text, value_, running = row
-                value_ = right(value_, self.value_width)
-                yield f" {right(str(place_), 5)}  {padded(text, size)}  = {value_}  {right(running, 14)}"
-        text = numbers.text(part.ref)
-        rest = "".join(place(numbers.fill(pieces(term)), Role.LATER) for term in part.rest)
-        yield from self._with_value(f" {name} = {numbers.computed(total)}{rest}", "≈" if rest else "=", text, 4)
+        yield f" {right('k', 5)}  {product}    {' ' * self.value_width}  {running_sum}"
+        half = part.limit // 2
+        for k, (number, text, mark, value, running) in enumerate(rows):
+            if len(rows) > part.limit and half <= k < len(rows) - (part.limit - half):
+                if k == half:
+                    said = self.words("rows_left_out", count=len(rows) - part.limit, command=part.command)
+                    yield from broken(f"     … {said}", self.columns, 7)
+                continue
+            value = right(value, self.value_width)
+            yield f" {right(number, 5)}  {padded(text, size)}  {mark} {value}  {right(running, 14)}"
+        closing = numbers.fill(pieces(part.closing))
+        value = numbers.text(part.ref)
+        left = f" {part.name}" if closing == value else f" {part.name} = {closing}"
+        yield from self._with_value(left, numbers.sign(part.closing, part.ref), value, 4)
 
     def _summary(self, part: Summary) -> Iterator[str]:
         values = [float(v) for v in self._numbers.values.flat(part.node)]

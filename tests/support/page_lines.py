@@ -15,7 +15,7 @@ from string import Formatter
 from typing import Any
 
 import bptrace
-from bptrace.report.blocks import Block, Columns, Lines, RunningSum, Table
+from bptrace.report.blocks import Block, Columns, Lines, Rows, RunningSum, Table
 from bptrace.report.document import Document, PageOf
 from bptrace.report.labels.en import WORDS
 from bptrace.report.page import Options
@@ -382,6 +382,7 @@ _TABLE_WORDS = [WORDS[key] for key in ("unit", "weight", "parameter", "element",
 _TABLE = re.compile(rf" (?:{'|'.join(_TABLE_WORDS)})(?: +{WORDS['sample']})?  .*= \S.*")
 _SAMPLES = f" {WORDS['sample']}"
 _RUNNING = re.compile(rf" +k  {WORDS['product']} .*{WORDS['running_sum']}")
+_ROWS = re.compile(rf" {WORDS['at']}(?: +\S+)?")
 _NAMED = re.compile(r" +(?!ln )[^\W\d][^ ]* += ")
 _NAME = re.compile(r"-?(?:\S+'\(\S+\)|[^ ·√²³()]+)")
 _TOTAL = re.compile(rf"\S*\b{WORDS['sum']}\b\S*")
@@ -521,6 +522,11 @@ class _Body:
                 self.made.add("data", *lines[k : k + taken])
                 k += taken
                 continue
+            elif _ROWS.fullmatch(line):
+                self.made.add("caption", line)
+                self.mode = "rows"
+            elif self.mode == "rows" and (self.waiting or not re.match(r" [^\d\s\[]\S* += ", line)):
+                self._rows_line(line)
             elif self.mode == "running" and re.match(r" +\d+  \S", line):
                 self._running(line)
             elif self.mode == "table" and (self.waiting or not self._chain_begins(line)):
@@ -638,6 +644,19 @@ class _Body:
             text = re.sub(r"^\d+ {2,}(?=\S)", "", text.strip()) if not forms else text.strip()
             forms.append((mark, re.sub(" +", " ", text)))
         self.made.equation(Equation("", forms, found[2], found[3]), *lines)
+
+    # places: where, the patch under the kernel, the working
+
+    def _rows_line(self, line: str) -> None:
+        self.waiting.append(line)
+        if not _VALUE.match(line):
+            return
+        lines, self.waiting = self.waiting, []
+        first, *parts = _SIGN.split(_joined(lines))
+        *label, form = re.split("  +", first)
+        pairs = _with_reasons([("=", form), *zip(parts[::2], parts[1::2], strict=True)])
+        sign, value = pairs.pop()
+        self.made.equation(Equation(label[0] if label else "", pairs, sign, value), *lines)
 
     # a long sum: k, product, its value, what has been added up
 
@@ -870,6 +889,8 @@ def values_in(page: PageOf) -> int:
                     count += len(lines)
                 case Table(_, rows):
                     count += sum(1 for row in rows if row.cells or row.total)
+                case Rows(places):
+                    count += len(places)
                 case Columns(_, rows_):
                     count += len(rows_)
                 case RunningSum():
