@@ -27,6 +27,8 @@ CLEARED = re.compile(
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # typer 0.20 to 0.25 import the newest click, which warns of the names that they import
+    config.addinivalue_line("filterwarnings", r"ignore:.*Click 9\.0:DeprecationWarning")
     if os.environ.get("BPTRACE_REQUIRE_TORCH") == "1" and find_spec("torch") is None:
         raise pytest.UsageError(
             "BPTRACE_REQUIRE_TORCH=1, but PyTorch is not installed: its comparisons would be skipped"

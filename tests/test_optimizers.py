@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,22 @@ def trace(document: dict[str, Any]) -> Any:
 def torch_runs(network: str, make: Any, hook: Any = None, schedule: Any = None, updates: int = UPDATES) -> Parameters:
     """The parameters after PyTorch's updates; `hook` may change the gradients, `schedule` makes a scheduler."""
     torch = pytest.importorskip("torch")
+    with torch_in_float64(torch):
+        return _torch_runs(torch, network, make, hook, schedule, updates)
+
+
+@contextmanager
+def torch_in_float64(torch: Any) -> Iterator[None]:
+    """NAdam keeps its product of μ in the default type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _torch_runs(torch: Any, network: str, make: Any, hook: Any, schedule: Any, updates: int) -> Parameters:
     start = START if network == "dense" else QUADRATIC
     p = {id: torch.tensor(values, dtype=torch.float64, requires_grad=True) for id, values in start.items()}
     optimizer = make(torch.optim, list(p.values()))
@@ -131,7 +148,9 @@ CASES: dict[str, Case] = {
     ),
     "rmsprop": ({"type": "rmsprop"}, lambda o, p: o.RMSprop(p)),
     "rmsprop centered": (
-        {"type": "rmsprop", "centered": True, "decay": 0.9}, lambda o, p: o.RMSprop(p, centered=True, alpha=0.9)
+        # s - mean² nearly cancels in the dense network, and only ε keeps digits that do not depend on the order
+        {"type": "rmsprop", "centered": True, "decay": 0.9, "epsilon": 0.01},
+        lambda o, p: o.RMSprop(p, centered=True, alpha=0.9, eps=0.01),
     ),
     "rmsprop centered, momentum": (
         {"type": "rmsprop", "centered": True, "momentum": 0.5, "weight_decay": 0.01, "epsilon": 1e-5},
@@ -505,7 +524,8 @@ SCHEDULES: dict[str, tuple[Any, Callable[..., Any]]] = {
     "step": ({"type": "step", "step_size": 7, "gamma": 0.5}, lambda s, o: s.StepLR(o, 7, 0.5)),
     "step of one": ({"type": "step", "step_size": 1, "gamma": 0.9}, lambda s, o: s.StepLR(o, 1, 0.9)),
     "multi_step": (
-        {"type": "multi_step", "milestones": [3, 8, 8, 20], "gamma": 0.5}, lambda s, o: s.MultiStepLR(o, [3, 8, 8, 20], 0.5)
+        {"type": "multi_step", "milestones": [3, 8, 8, 20], "gamma": 0.5},
+        lambda s, o: s.MultiStepLR(o, [3, 8, 8, 20], 0.5),
     ),
     "exponential": ({"type": "exponential", "gamma": 0.95}, lambda s, o: s.ExponentialLR(o, 0.95)),
     "cosine": ({"type": "cosine", "t_max": 20}, lambda s, o: s.CosineAnnealingLR(o, 20)),
@@ -622,7 +642,7 @@ def refused(document: dict[str, Any] | str) -> str:
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown type": ({"type": "adma"}, "unknown optimizer type 'adma'; expected"),
+    "unknown type": ({"type": "adma"}, "unknown optimizer type 'adma'; did you mean 'ada"),
     "unknown field": ({"type": "adam", "beta_1": 0.9}, "unknown key 'beta_1'"),
     "field of another": ({"type": "sgd", "epsilon": 1e-8}, "unknown key 'epsilon'"),
     "negative rate": ({"type": "sgd", "learning_rate": -0.1}, "cannot be -0.1; expected a number of at least 0"),
@@ -637,7 +657,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown state": ({"type": "adam", "state": {"u": {"h.W": 0}}}, "adam has no state 'u'"),
     "state of none": ({"type": "adam", "state": {"m": {"h.w": 0}}}, "no parameter 'h.w' that is trained"),
     "shape of a state": (
-        {"type": "adam", "state": {"m": {"h.b": [1, 2]}}}, "the shape is [2]; expected the shape [3] of h.b, or one number"
+        {"type": "adam", "state": {"m": {"h.b": [1, 2]}}},
+        "the shape is [2]; expected the shape [3] of h.b, or one number",
     ),
     "no array": ({"type": "adam", "state": {"m": {"h.b": [1, "x", 3]}}}, "optimizer.state.m.h.b[1]: not a number"),
     "a number for all": ({"type": "adam", "state": {"m": 0}}, "state m is one of each parameter"),

@@ -10,14 +10,13 @@ import pytest
 
 from bptrace.network import bundled
 from bptrace.report.document import PageOf
+from tests.support.page_arithmetic import UnreadableError, read_form
 from tests.support.page_lines import (
     Equation,
     Judge,
     Read,
-    UnreadableError,
     pages,
     printed,
-    read_form,
     read_markdown,
     read_text,
     values_in,

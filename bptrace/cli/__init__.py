@@ -6,6 +6,8 @@ answers at once.
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 
 from bptrace import __version__
@@ -18,6 +20,10 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"bptrace {__version__}")
         return
+    # a run is short and makes few cycles: most of what the collector would do is start-up time
+    gc.set_threshold(100_000, 50, 50)
+    # pydantic would search every installed distribution for plugins, of which we use none
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from bptrace.cli.app import run_app
 
     sys.exit(run_app())

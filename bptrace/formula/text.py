@@ -39,6 +39,7 @@ class Role(Enum):
     NEGATED = "negated"  # -0.5 or 0.5
     FACTOR = "factor"  # 0.5 or (-0.5)
     NEGATED_FACTOR = "negated factor"  # (-0.5) or 0.5
+    LATER_FACTOR = "later factor"  # as a factor; a fraction is bracketed too
     BASE = "base"  # as a factor; exponents of ten and fractions are bracketed too
 
 
@@ -89,6 +90,8 @@ def place(number: str, role: Role) -> str:
             return number[1:] if negative else number if _is_zero(number) else f"-{number}"
         case Role.FACTOR:
             return f"({number})" if negative else number
+        case Role.LATER_FACTOR:
+            return f"({number})" if negative or "/" in number else number
         case Role.NEGATED_FACTOR:
             return number[1:] if negative else number if _is_zero(number) else f"(-{number})"
         case Role.BASE:
@@ -173,8 +176,8 @@ def _bracketed(expr: Expr, least: int, general: bool) -> Iterator[Piece]:
 def _walk(expr: Expr, least: int, general: bool) -> Iterator[Piece]:
     match expr:
         case Ref() | Number() | Worked():
-            role = Role.FIRST if least <= SUM else Role.BASE if least >= ATOM else Role.FACTOR
-            yield Slot(expr, role)
+            roles = {PRODUCT: Role.FACTOR, POWER: Role.LATER_FACTOR, ATOM: Role.BASE}
+            yield Slot(expr, roles.get(least, Role.FIRST))
         case Sum(terms, axis):
             if axis and general and isinstance(terms, Terms) and len(terms) > 1:
                 yield "Σ "

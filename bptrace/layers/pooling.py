@@ -8,7 +8,8 @@ from bptrace.graph.node import DeltaName, Node, Own
 from bptrace.graph.op import Op
 from bptrace.layers.base import LayerSpec, Path
 from bptrace.layers.extents import Extents, Image, Laid, Windowed, each_axis, image, lay, spans, times
-from bptrace.ops.pooling import AdaptiveAverage, AveragePool, MaxPool
+from bptrace.ops.average_pooling import AdaptiveAverage, AveragePool
+from bptrace.ops.pooling import MaxPool
 from bptrace.ops.reduction import Mean
 from bptrace.ops.windows import WORDS, Grid
 

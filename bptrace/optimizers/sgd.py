@@ -57,7 +57,7 @@ class Descent(Op):
 class Velocity(Equation):
     """μ·v + (1 - τ)·g, but g itself in the first iteration; operands v, g, μ, τ, t.
 
-    A velocity that the YAML gives (`begun`) has had its first iteration; then there is no t.
+    A velocity that the YAML gives (`begun`) without a step has had its first iteration; then there is no t.
     """
 
     name = "velocity"
@@ -228,7 +228,7 @@ class Sgd(OptimizerSpec):
             after = update.next_state(v, Average(), v, g, momentum)
         elif self.dampening:
             dampening = update.setting("dampening", "τ", self.dampening)
-            begun = update.updates.begun("v", update.parameter)
+            begun = update.updates.begun("v", update.parameter) and "step" not in self.state
             t = [] if begun else [update.step_number()]
             after = update.next_state(v, Velocity(begun), v, g, momentum, dampening, *t)
         else:

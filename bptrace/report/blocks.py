@@ -135,6 +135,13 @@ class Values:
 
 
 @dataclass(slots=True)
+class Given:
+    """Numbers that are given, by name: nothing was computed."""
+
+    lines: list[tuple[str, Ref]]
+
+
+@dataclass(slots=True)
 class Summary:
     """A large quantity in one line: count, norm, largest element, zeros."""
 
@@ -163,7 +170,7 @@ class Picture:
     rows: list[list[Ref]]
 
 
-Part = Lines | Table | Rows | Columns | RunningSum | Values | Summary | Sentence | Picture | Agreement
+Part = Lines | Table | Rows | Columns | RunningSum | Values | Summary | Sentence | Picture | Agreement | Given
 
 
 @dataclass(slots=True)

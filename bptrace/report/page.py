@@ -10,12 +10,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bptrace.errors import UsageError
+from bptrace.formula.expr import Ref
 from bptrace.graph.graph import Graph
 from bptrace.graph.lookup import LookupFailedError, find
 from bptrace.graph.node import Node
-from bptrace.report.blocks import Block, Heading, Sentence
+from bptrace.report.blocks import Block, Given, Heading, Part, Sentence
 from bptrace.report.blocks_of import Blocks, Limits
 from bptrace.report.labels import Words
+from bptrace.report.notation import Notation, unflat
 from bptrace.report.numbers import Numbers
 from bptrace.report.options import Options
 
@@ -51,6 +53,8 @@ class Page:
 
     def _build(self) -> None:
         chosen = self._only()
+        if chosen is not None:
+            self._add_given(chosen)
         for phase in PHASES:
             if self.options.phase and phase != self.options.phase:
                 continue
@@ -67,6 +71,21 @@ class Page:
                 self.items.append(self.blocks.block(group, chosen))
             if phase == "backward" and chosen is None:
                 self._add_held()
+
+    def _add_given(self, chosen: set[tuple[Node, int]]) -> None:
+        """Data, settings and parameters that were asked for: they have numbers and no working."""
+        order = {node: k for k, node in enumerate(self.assembly.graph.nodes)}
+        given = {node for node, _ in chosen if node.phase in ("data", "setting", "parameter")}
+        for node in sorted(given, key=order.__getitem__):
+            places = sorted(k for n, k in chosen if n is node)
+            refs = [Ref(node, unflat(k, node.shape)) for k in places[: self.options.rows]]
+            notation = Notation("")
+            parts: list[Part] = [Given([(notation.element(ref), ref) for ref in refs])]
+            if len(places) > len(refs):
+                command = self.blocks.limits.command(node.id, "rows")
+                left = len(places) - len(refs)
+                parts.append(Sentence(self.words("rows_left_out", count=left, command=command)))
+            self.items.append(Block(node.id, self.words(f"given_{node.phase}"), [], "", parts, nodes=[node]))
 
     def _groups(self, phase: str) -> list[list[Node]]:
         """The nodes of a phase that stand together, in order of work."""

@@ -13,6 +13,7 @@ from bptrace.report.blocks import (
     Block,
     Columns,
     Form,
+    Given,
     Heading,
     Line,
     Lines,
@@ -237,6 +238,9 @@ class TextWriter:
                     self.words("both_ways") if difference < 1e-12 else self.words("ways_differ", difference=difference)
                 )
                 yield f" {said}"
+            case Given(lines):
+                for name, ref in lines:
+                    yield from self._with_value(f" {name}", " ", self._fill_ref(ref), 4)
             case Sentence(text):
                 yield from broken(f" {text}", self.columns, 3)
             case Picture():

@@ -139,6 +139,8 @@ WORDS: dict[str, str] = {
     "feeds_into": "feeds into:",
     "starting_parameter": "starting parameter",
     "given_data": "data",
+    "given_setting": "setting",
+    "given_parameter": "parameter",
     "setting": "setting {name}",
     "continues": "… continues down to {leaves} (--depth all)",
     "nan_found": "{quantity} became {value} in iteration {i}: {working}",

@@ -139,6 +139,8 @@ WORDS: dict[str, str] = {
     "feeds_into": "用于：",
     "starting_parameter": "初始参数",
     "given_data": "数据",
+    "given_setting": "设置",
+    "given_parameter": "参数",
     "setting": "设置 {name}",
     "continues": "… 继续向下直到 {leaves}（--depth all）",
     "nan_found": "第 {i} 次迭代中 {quantity} 变为 {value}：{working}",
