@@ -142,8 +142,9 @@ def test_structure(path: Path) -> None:
     for leaf, new in of.graph.carry.items():
         assert isinstance(leaf.op, Leaf) and leaf.shape == new.shape
     optimizer = of.spec.network.optimizer
-    assert set(of.graph.carry) == (set(of.assembly.trainable) if optimizer else set())
-    if optimizer:
+    carried = {leaf for leaf in of.graph.carry if leaf in (*of.assembly.trainable, *of.assembly.held)}
+    assert carried == (set(of.assembly.trainable) if optimizer else set())
+    if optimizer and optimizer.type == "sgd" and len(of.graph.carry) == len(carried):
         sign = 1 if optimizer.maximize else -1
         for leaf, new in of.graph.carry.items():
             updated = of.values[leaf] + sign * optimizer.learning_rate * of[f"grad.{leaf.id}"]

@@ -183,6 +183,11 @@ def number(value: float | Fraction) -> Number:
     return Number(Fraction(text), text)
 
 
+def letter(index: object) -> Number:
+    """An index of a formula for any element, where it is compared: the j of `k = j`."""
+    return Number(Fraction(0), str(index))
+
+
 def as_expr(value: Operand) -> Expr:
     return value if isinstance(value, Expr) else number(value)
 

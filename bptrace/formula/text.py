@@ -117,6 +117,8 @@ def symbols(expr: Expr, name: Callable[[Ref], str], general: bool = False) -> st
                 text = name(leaf) if isinstance(leaf, Ref) else getattr(leaf, "text", "?")
                 if role is Role.BASE and " " in text:
                     return f"({text})"
+                if role is Role.LATER_FACTOR and isinstance(leaf, Ref):
+                    role = Role.FACTOR  # the slash of ∂E/∂w is no fraction's
                 return place(text, role)
             case ChoiceSlot(choice):
                 relation = RELATIONS[choice.relation]

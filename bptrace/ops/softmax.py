@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bptrace.formula.expr import ONE, Expr, Index, Sum, Terms, exp, ln
+from bptrace.formula.expr import ONE, Expr, Index, Sum, Terms, choose, exp, letter, ln
 from bptrace.graph.node import Node, Shape
 from bptrace.graph.op import Emit, Op, Operand, Read, Sample, Term
 from bptrace.ops.arithmetic import random_array
@@ -86,9 +86,11 @@ class SoftmaxChain(AlongAxis):
         axis = self.axis % len(p.shape)
 
         def term(place: Index) -> Expr:
-            if place[axis] == at[axis]:
-                return g[place] * (p[place] * (ONE - p[place]))
-            return g[place] * -(p[place] * p[at])
+            same = g[place] * (p[place] * (ONE - p[place]))
+            other = g[place] * -(p[place] * p[at])
+            if isinstance(place[axis], str):  # for any element: both cases are said
+                return choose(letter(place[axis]), "=", letter(at[axis]), same, other)
+            return same if place[axis] == at[axis] else other
 
         return self.along(p, at, term)
 

@@ -186,9 +186,7 @@ class Updates:
             return self.graph.by_id[id]
         leaf = self.graph.leaf(id, (), [start], phase="setting", symbol=Own(symbol))
         operands = (*inputs[:1], leaf, *inputs[1:])
-        self.carry[leaf] = self.graph.add(
-            f"new.{id}", op, *operands, phase="update", symbol=Own(symbol), block=f"~{id.rpartition('.')[2]}"
-        )
+        self.carry[leaf] = self.graph.add(f"new.{id}", op, *operands, phase="update", symbol=Updated(leaf))
         return leaf
 
     def product(self, name: str, symbol: str, op: Op, *inputs: Node) -> tuple[Node, Node]:

@@ -47,7 +47,7 @@ from bptrace.report.blocks import (
     Table,
     Values,
 )
-from bptrace.report.captions import caption, loss_caption
+from bptrace.report.captions import caption, loss_caption, sum_caption
 from bptrace.report.notation import Notation, indices, unflat
 from bptrace.report.structure import open_sum, opened, replaced, shared_sum, summed_axes, table_parts, with_sum
 
@@ -87,6 +87,8 @@ class Blocks:
         captions = [caption(node, notation, self.samples) for node in (last, *nodes[:-1])]
         if last.block == "loss" and last.phase == "loss":
             captions = [loss_caption(nodes)]
+        elif isinstance(last.op, Add) and last.phase == "backward":
+            captions = [sum_caption(last, captions[1:], notation)]
         said = {found.text: found for found in captions if found.text}
         block = Block(last.block, self._word(last), list(said), captions[0].shapes, nodes=list(nodes))
         block.latex = [found.latex for found in said.values()]
@@ -103,6 +105,9 @@ class Blocks:
         if last.word == "witness":
             checked = self.words.graph.by_id[last.id.removeprefix("check.")]
             block.parts.append(Agreement(checked, last))
+            if self.samples > 1 and only is None:
+                command = self.limits.command(last.id, "rows")
+                block.parts.append(Sentence(self.words("numbers_command", command=command)))
         return block
 
     def _notice(self, block: Block, nodes: Sequence[Node]) -> None:
@@ -258,7 +263,7 @@ class Blocks:
             expr = formula_of(node, index)
             forms = self._forms(expr, notation, True)
             if node.phase == "loss":
-                forms = forms[1:]  # the caption has the formula, the lines above the terms
+                forms = forms[1:] or forms  # the caption has the formula, the lines above the terms
             lines.append(Line(notation.element(Ref(node, index)), forms, Ref(node, index), self._sample(node, index)))
         return [Lines(lines, stacked=node.phase != "loss")]
 

@@ -31,6 +31,17 @@ def caption(node: Node, notation: Notation, samples: int) -> Caption:
     return _matrix(node, notation, samples) or _element(node, notation)
 
 
+def sum_caption(node: Node, parts: Sequence[Caption], notation: Notation) -> Caption:
+    """A sum of contributions: their formulas as one sum."""
+    rights = [part.text.partition(" = ")[2] for part in parts if part.text]
+
+    def latex() -> str:
+        written = [part.latex().partition(" = ") for part in parts if part.text]
+        return " = ".join([written[0][0], " + ".join(right for _, _, right in written)]) if written else ""
+
+    return Caption(f"{notation.one(node)} = {' + '.join(rights)}", "", latex) if rights else Caption()
+
+
 def loss_caption(nodes: Sequence[Node]) -> Caption:
     """The loss as one formula, its terms written out."""
     inside = {node for node in nodes if not node.id.startswith("loss.penalty.")}

@@ -58,8 +58,10 @@ class Document:
             items: list[Item] = [title(trace, page.words, iteration, k == 0)]
             if k == 0 and not partial:
                 items.append(conventions(page, self.digits, trace.exact))
-            if not partial and (k == 0 or page.assembly.samples < _rows(page.assembly)):
-                items.append(data_and_parameters(page, numbers, parameters=k == 0))
+            # parameters stand where no page before has worked them out
+            unseen = k == 0 or iterations[k - 1] != iteration - 1
+            if not partial and (unseen or page.assembly.samples < _rows(page.assembly)):
+                items.append(data_and_parameters(page, numbers, parameters=unseen))
             items.extend(page.items)
             yield PageOf(iteration, items, numbers, page)
         if not partial and trace.count:

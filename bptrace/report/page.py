@@ -7,7 +7,7 @@ numbers of one iteration at a time.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bptrace.errors import UsageError
 from bptrace.formula.expr import Ref
@@ -62,12 +62,15 @@ class Page:
             if not groups:
                 continue
             self.items.append(Heading(self.words(f"heading_{phase}"), 1, phase))
-            layer = ""
+            layer, step = "", None
             for group in groups:
                 owner = group[-1].layer
                 if owner != layer and owner and phase not in ("update", "loss"):
-                    layer = owner
+                    layer, step = owner, None
                     self.items.append(Heading(self._layer_heading(layer, phase), 2, phase, layer))
+                if group[-1].step is not None and group[-1].step != step and phase in ("forward", "backward"):
+                    step = group[-1].step
+                    self.items.append(Heading(self.words("time_step_heading", step=step), 2, phase, layer))
                 self.items.append(self.blocks.block(group, chosen))
             if phase == "backward" and chosen is None:
                 self._add_held()
@@ -116,10 +119,23 @@ class Page:
         title = self.assembly.titles.get(layer)
         if phase != "forward" or title is None:
             return self.words("layer_only", name=layer)
+        if "kernel" in title:
+            return self._window_heading(layer, title)
         key = "layer_heading" if title["units"] else "activation_heading"
         inputs, units = self._count("input", title["inputs"]), self._count("unit", title["units"])
         kind = self.words(title["type"])
         return self.words(key, name=layer, type=kind, inputs=inputs, units=units, activation=title["activation"])
+
+    def _window_heading(self, layer: str, title: dict[str, Any]) -> str:
+        """A layer that lays a window over places: its channels, kernel, stride and padding."""
+        parts = [self._count("channel", title["units"])] if title["units"] else []
+        parts += [
+            self.words(f"window_{field}", size=_sizes(title[field]))
+            for field in ("kernel", "stride", "padding")
+            if title.get(field) is not None
+        ]
+        kind = self.words(title["type"])
+        return self.words("window_heading", name=layer, type=kind, parts=self.words("comma").join(parts))
 
     def _count(self, word: str, count: int) -> str:
         return self.words(f"{word}_one" if count == 1 else f"{word}_many", count=count)
@@ -190,3 +206,10 @@ class Page:
                     raise UsageError(f"--only: {error}") from None
                 chosen |= {(node, k) for node in nodes for k in range(node.size)}
         return chosen
+
+
+def _sizes(value: Any) -> str:
+    """A size as it is written: 2×2, one number, or pairs as they are given."""
+    if isinstance(value, list | tuple) and value and all(isinstance(item, int) for item in value):
+        return "×".join(map(str, value))
+    return str(value)

@@ -85,7 +85,7 @@ def conventions(page: Page, digits: int | None, exact: bool) -> Pairs:
     rows: list[tuple[str, str, str]] = []
     loss = next((item for item in page.blocks_made() if item.id == "loss"), None)
     if network.loss and loss is not None:
-        rows.append((words("convention_loss"), loss.formulas[0], ", ".join(_loss_words(words, page))))
+        rows.append((words("convention_loss"), loss.formulas[0], words("comma").join(_loss_words(words, page))))
     delta = next((n for n in graph.nodes if n.word == "delta"), None)
     if delta is not None:
         z = next((n for n in graph.nodes if n.delta and n.delta.id == delta.id), None)

@@ -95,7 +95,7 @@ _TABLE = re.compile(rf" (?:{'|'.join(_TABLE_WORDS)})(?: +{WORDS['sample']})?  .*
 _SAMPLES = f" {WORDS['sample']}"
 _RUNNING = re.compile(rf" +k  {WORDS['product']} .*{WORDS['running_sum']}")
 _ROWS = re.compile(rf" {WORDS['at']}(?: +\S+)?")
-_NAMED = re.compile(r" +(?!ln )[^\W\d][^ ]* += ")
+_NAMED = re.compile(r" +(?!ln )(?:new )?[^\W\d][^ ]* += ")
 _NAME = re.compile(r"-?(?:\S+'\(\S+\)|[^ ·√²³()]+)")
 _TOTAL = re.compile(rf"\S*\b{WORDS['sum']}\b\S*")
 
@@ -274,7 +274,7 @@ class _Body:
             line = lines[k + taken]
             if re.match(r" {0,2}\S", line) or _RUNNING.fullmatch(line):
                 break
-            if self.mode == "samples" and _NAMED.match(line) and _VALUE.match(lines[k + taken - 1]):
+            if _NAMED.match(line) and _VALUE.match(lines[k + taken - 1]):
                 break
             taken += 1
         return taken
