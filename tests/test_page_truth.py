@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_HALF_UP, Context, Decimal
+import unicodedata
+from decimal import Decimal
 from functools import cache
 
 import pytest
@@ -69,7 +70,8 @@ def test_values_stand_in_one_column(name: str) -> None:
     for page in pages_of(name, 9):
         for equation in read_text(printed(page, 80)).equations:
             if equation.counted:
-                assert len(equation.lines[-1]) == 79, equation.source
+                shown = [c for c in equation.lines[-1] if not unicodedata.combining(c)]  # the hat of m̂ has no width
+                assert len(shown) == 79, equation.source
 
 
 @pytest.mark.parametrize("name", bundled())

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from bptrace.build.builder import Builder
+from bptrace.build.names import common_prefix
 from bptrace.graph.node import Node, Own
 from bptrace.graph.op import Op
 from bptrace.ops import losses as terms
@@ -203,11 +204,9 @@ class Losses:
                 return builder.graph.leaf(f"~{name}", output.shape, None, phase="data", symbol=Own("t"))
         if name in builder.graph.by_id:
             return builder.graph.by_id[name]
-        from bptrace.build.names import common_prefix
-
+        symbol = Own(common_prefix(table.names, name))
         node = builder.graph.leaf(
-            name, output.shape, None, phase="data", symbol=Own(common_prefix(table.names, name) if table.names else name),
-            axes=output.axes, names=table.names,
+            name, output.shape, None, phase="data", symbol=symbol, axes=output.axes, names=table.names,
         )  # fmt: skip
         builder.graph.name_elements(node)
         return node

@@ -309,7 +309,7 @@ class CrossEntropy(LossTerm):
         return times_ln(-t, y)
 
     def slope(self, t: Expr, y: Expr) -> Expr:
-        return -(t / y)
+        return -t / y
 
     def slope_kernel(self, t: Array, y: Array) -> Array:
         return np.asarray(-t / y)

@@ -85,11 +85,14 @@ def _template(key: str) -> str:
 
 
 _SENTENCES = re.compile("|".join(f"(?:{pattern})" for pattern in (
-    _template("held_parameter"), _template("both_ways"), _template("ways_differ"), _template("large_quantity"),
+    _template("held_parameter"), _template("both_ways"), _template("numbers_command"),
+    _template("all_zero"), _template("shut_off"), _template("ways_differ"), _template("large_quantity"),
     _template("list_command"), f"(?:… )?{_template('rows_left_out')}", f"… {_template('terms_left_out')}: .+ all",
     f".+: {_template('zero_products')}",
 )))  # fmt: skip
-_LAYERS = re.compile("|".join(_template(key) for key in ("layer_heading", "activation_heading", "layer_only")))
+_LAYERS = re.compile("|".join(_template(key) for key in (
+    "layer_heading", "activation_heading", "layer_only", "window_heading", "time_step_heading"
+)))
 _TABLE_WORDS = [WORDS[key] for key in ("unit", "weight", "parameter", "element", "contribution")]
 _TABLE = re.compile(rf" (?:{'|'.join(_TABLE_WORDS)})(?: +{WORDS['sample']})?  .*= \S.*")
 _SAMPLES = f" {WORDS['sample']}"
@@ -540,6 +543,11 @@ def _rounds_to(exact: Decimal, value: str) -> bool:
     return exact.quantize(unit, rounding=ROUND_HALF_UP, context=Context(prec=400)) == wanted
 
 
+def _ends_alike(old: Sequence[tuple[str, Tree]], new: Sequence[tuple[str, Tree]]) -> bool:
+    """Whether two products have the same operators but for those between the first factors."""
+    return [o for o, _ in old[len(old) - len(new) + 1 :]] == [o for o, _ in new[1:]]
+
+
 def _replaced(before: Tree, after: Tree) -> Iterator[tuple[Tree, str]]:
     """Where a form has an operation and the next has a number: both."""
     sign, number = _number(after)
@@ -555,6 +563,11 @@ def _replaced(before: Tree, after: Tree) -> Iterator[tuple[Tree, str]]:
                 yield from _replaced(x if a > 0 else ("minus", x), y if b > 0 else ("minus", y))
         case ("product", old), ("product", new) if [o for o, _ in old] == [o for o, _ in new]:
             for (_, x), (_, y) in zip(old, new, strict=True):
+                yield from _replaced(x, y)
+        case ("product", old), ("product", new) if len(old) > len(new) and _ends_alike(old, new):
+            first = len(old) - len(new) + 1  # factors that became one number: 0.5·4/(√16 + 1) and 2/(4 + 1)
+            yield from _replaced(("product", old[:first]), new[0][1])
+            for (_, x), (_, y) in zip(old[first:], new[1:], strict=True):
                 yield from _replaced(x, y)
         case ("power", x, n), ("power", y, m) if n == m:
             yield from _replaced(x, y)
