@@ -150,15 +150,11 @@ def test_only_one_quantity(command: Command, quantity: str) -> None:
     assert all(line in whole for line in values)
 
 
-@pytest.mark.xfail(strict=False, reason="--only chooses from a set in no order (report/blocks_of.py: sort `chosen`)")
 def test_only_keeps_the_order_of_the_elements(command: Command) -> None:
     out = command("run", "mazur", "--only", "h.z").out
     assert out.index("net_h1 =") < out.index("net_h2 =")
 
 
-@pytest.mark.xfail(
-    strict=True, raises=IndexError, reason="a loss alone has no line of numbers (writers/terminal._line)"
-)
 def test_only_the_loss_shows_its_working(command: Command) -> None:
     assert re.search(r" E .*= +0\.298371109$", command("run", "mazur", "--only", "loss").out, re.M)
 

@@ -243,7 +243,6 @@ def test_ascii_where_standard_output_has_no_more(process: Process) -> None:
     assert process("run", "mazur", "--lang", "zh", PYTHONIOENCODING="ascii").returncode == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the ASCII forms are put in after the lines are laid out")
 def test_ascii_lines_are_laid_out_as_ascii(process: Process) -> None:
     lines = process("run", "mazur", PYTHONIOENCODING="ascii").stdout.decode("ascii").splitlines()
     assert max(map(len, lines)) <= 80
@@ -289,7 +288,6 @@ def test_source_text_that_standard_error_cannot_encode(process: Process) -> None
 # -- determinism
 
 
-@pytest.mark.xfail(strict=False, reason="--only chooses from a set in no order (report/blocks_of.py: sort `chosen`)")
 def test_every_process_prints_the_same(process: Process) -> None:
     pages = {process("run", "ng-xnor", "--only", "h.*", PYTHONHASHSEED=seed).stdout for seed in ("1", "2", "3")}
     assert len(pages) == 1

@@ -134,11 +134,10 @@ def test_every_part_has_its_rule() -> None:
     assert parts - {"__init__", "__main__", "cli"} <= set(MAY_IMPORT)
 
 
-GENERAL = pytest.mark.xfail(strict=True, reason="formula/general.py:12-13 imports graph.node and graph.op to run")
 
 
 @pytest.mark.parametrize(
-    "part", [pytest.param(part, marks=[GENERAL] if part == "formula" else []) for part in MAY_IMPORT]
+    "part", [part for part in MAY_IMPORT]
 )
 def test_dependencies_point_down_the_flow(part: str) -> None:
     ours = [found for found in imports() if found.part == part and found.module.startswith("bptrace.")]
@@ -151,7 +150,6 @@ def test_dependencies_point_down_the_flow(part: str) -> None:
     assert not wrong, listed(wrong)
 
 
-@GENERAL
 def test_formulas_know_of_the_graph_only_the_node() -> None:
     wrong = [i for i in imports() if i.part == "formula" and i.target == "graph" and i.module != "bptrace.graph.node"]
     assert not wrong, listed(wrong)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.interpreter import network, places, value_of
@@ -16,6 +15,7 @@ from bptrace.errors import SpecError
 from bptrace.graph.op import formula_of
 from bptrace.network import load
 
+torch = pytest.importorskip("torch", reason="the recurrent layers are compared with PyTorch")
 torch.set_num_threads(1)
 GATES = {"rnn": [""], "lstm": ["i", "f", "g", "o"], "gru": ["r", "z", "n"]}
 KINDS = sorted(GATES)

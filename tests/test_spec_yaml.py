@@ -105,9 +105,9 @@ def test_an_alias_bomb_is_refused_quickly() -> None:
 def test_a_merge_bomb_is_refused_quickly() -> None:
     lines = ["a0: &a0 {k: 1}"]
     lines += [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 12)]
-    start = time.perf_counter()
+    start = time.process_time()  # a machine that does other things too must not decide this
     problems("\n".join(lines))
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_numbers_only_and_finite_each_at_its_position() -> None:

@@ -295,6 +295,11 @@ def flat(expr: Expr) -> Expr:
     return expr
 
 
+def is_indexed(expr: Expr) -> bool:
+    """Whether a formula in general writes this sum once, behind a Σ."""
+    return isinstance(expr, Sum) and bool(expr.axis) and isinstance(expr.terms, Terms) and len(expr.terms) > 1
+
+
 def worked_leaves(expr: Expr) -> Iterator[Worked]:
     """The operations of a formula that the page has worked out."""
     if isinstance(expr, Worked):

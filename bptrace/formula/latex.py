@@ -24,8 +24,8 @@ from bptrace.formula.expr import (
     Terms,
     Worked,
     flat,
+    is_indexed,
 )
-from bptrace.formula.general import is_indexed
 
 
 class Level(IntEnum):

@@ -56,7 +56,7 @@ class Adadelta(OptimizerSpec):
     epsilon_at: EpsilonAt = "inside"
 
     def equations(self, update: Update) -> Node:
-        g, rate = update.gradient, update.rate
+        rate, g = update.rate, update.gradient
         decay, epsilon = update.setting("decay", "ρ", self.decay), update.setting("epsilon", "ε", self.epsilon)
         s, u = update.state("s", self.initial_accumulator), update.state("u")
         s_new = update.next_state(s, Average(squared=True), s, g, decay)

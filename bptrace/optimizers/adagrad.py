@@ -47,7 +47,7 @@ class Adagrad(OptimizerSpec):
     epsilon_at: EpsilonAt = "outside"
 
     def equations(self, update: Update) -> Node:
-        rate, g = update.rate, update.gradient
+        rate = update.rate
         if self.lr_decay:
             decay = update.setting("lr_decay", "d", self.lr_decay)
             owner = rate.id.partition(".rates.")[2]
@@ -55,5 +55,6 @@ class Adagrad(OptimizerSpec):
             rate = update.updates.shared(id, "η_t", DecayedRate(), rate, update.step_number(), decay)
         epsilon = update.setting("epsilon", "ε", self.epsilon)
         s = update.state("s", self.initial_accumulator)
+        g = update.gradient
         s_new = update.next_state(s, Grown(), s, g)
         return update.moved(OverRoot(self.epsilon_at == "inside"), g, s_new, rate, epsilon)

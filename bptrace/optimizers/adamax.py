@@ -69,11 +69,12 @@ class Adamax(Correcting):
     epsilon_at: EpsilonAt = "inside"
 
     def equations(self, update: Update) -> Node:
-        rate, g = update.rate, update.gradient
+        rate = update.rate
         beta1, beta2 = self.betas(update)
         epsilon = update.setting("epsilon", "ε", self.epsilon)
         m, u = update.state("m"), update.state("u")
-        m_new = update.next_state(m, Average(), m, g, self.fading(update, beta1))
+        fading, g = self.fading(update, beta1), update.gradient
+        m_new = update.next_state(m, Average(), m, g, fading)
         inside = self.epsilon_at == "inside"
         u_new = update.next_state(u, Largest(), u, g, beta2, *([epsilon] if inside else []))
         m_hat = self.corrected(update, "m_hat", "m̂", m_new, beta1)

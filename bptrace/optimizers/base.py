@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -87,6 +88,7 @@ class Updates:
         self.start = self._first_step()
         self._gradients: Mapping[Node, Node] = {}
         self._scalars = {"step"}
+        self._counters: list[tuple[Node, Op, tuple[Node, ...]]] = []
 
     def _first_step(self) -> int:
         given = self.spec.state.get("step")
@@ -137,7 +139,12 @@ class Updates:
         return new
 
     def finish(self) -> None:
-        """Complain about what the YAML says of parameters, layers and states that there are not."""
+        """Count on, and complain about parameters, layers and states in the YAML that there are not."""
+        for leaf, op, inputs in self._counters:
+            self.carry[leaf] = self.graph.add(f"new.{leaf.id}", op, *inputs, phase="update", symbol=Updated(leaf))
+        self._complain()
+
+    def _complain(self) -> None:
         ids = tuple(parameter.id for parameter in self.parameters)
         layers = tuple(dict.fromkeys(parameter.layer for parameter in self.parameters if parameter.layer))
         for name in self.spec.rates:
@@ -185,8 +192,7 @@ class Updates:
         if id in self.graph.by_id:
             return self.graph.by_id[id]
         leaf = self.graph.leaf(id, (), [start], phase="setting", symbol=Own(symbol))
-        operands = (*inputs[:1], leaf, *inputs[1:])
-        self.carry[leaf] = self.graph.add(f"new.{id}", op, *operands, phase="update", symbol=Updated(leaf))
+        self._counters.append((leaf, op, (*inputs[:1], leaf, *inputs[1:])))
         return leaf
 
     def product(self, name: str, symbol: str, op: Op, *inputs: Node) -> tuple[Node, Node]:
@@ -247,9 +253,7 @@ class Updates:
 
     def _norm(self, clip: Clip, parameter: Node, gradient: Node) -> Node:
         if clip.norm is not None:
-            symbol = Of("‖g‖", parameter)
-            id = f"clipped.{parameter.id}.norm"
-            return self.graph.add(id, Norm(clip.kind), gradient, phase="update", symbol=symbol, layer=parameter.layer)
+            return self.shared(f"clipped.{parameter.id}.norm", "‖g‖", Norm(clip.kind), gradient)
         # no name holds a dash, so that no parameter is called so
         gradients = [self._gradients[p] for p in self.parameters if p in self._gradients] or [gradient]
         if self.sequential and "clipped.global-norm" not in self.graph.by_id:
@@ -295,9 +299,12 @@ class Update:
         self.graph = updates.graph
         self.spec = updates.spec
         self.parameter = parameter
-        self.gradient = self._prepared(updates.clipped(parameter, gradient))
+        self._raw = gradient
 
-    def _prepared(self, gradient: Node) -> Node:
+    @cached_property
+    def gradient(self) -> Node:
+        """The gradient that the equations read: clipped, turned round to maximise, with weight decay."""
+        gradient = self.updates.clipped(self.parameter, self._raw)
         if self.spec.maximize:
             gradient = self.inline(Scale(Fraction(-1)), gradient)
         if self.spec.weight_decay and self.spec.decays_gradient():

@@ -180,6 +180,18 @@ class Scaled(Equation):
         return [(cls(), (random_array(rng, 3), 0.5))]
 
 
-def sign(x: Expr) -> Expr:
+class Sign(Equation):
     """1, -1 or 0."""
-    return choose(x, ">", ZERO, 1, choose(x, "<", ZERO, -1, 0))
+
+    name = "sign"
+
+    def numbers(self, *arrays: Array) -> Array:
+        return np.sign(arrays[0])
+
+    def value(self, *operands: Expr) -> Expr:
+        (x,) = operands
+        return choose(x, ">", ZERO, 1, choose(x, "<", ZERO, -1, 0))
+
+    @classmethod
+    def samples(cls, rng: random.Random) -> Sequence[Sample]:
+        return [(cls(), ([0.5, -0.25, 0.0],))]

@@ -12,31 +12,29 @@ from bptrace.graph.op import Sample
 from bptrace.ops.arithmetic import random_array
 from bptrace.ops.lazy import np
 from bptrace.optimizers.base import NotNegative, OptimizerSpec, Rate, Update
-from bptrace.optimizers.common import Average, sign
+from bptrace.optimizers.common import Average, Scaled, Sign
 from bptrace.optimizers.equation import Equation
 
 if TYPE_CHECKING:
     from bptrace.graph.op import Array
 
 
-class SignStep(Equation):
-    """η·(sign(c) + λ·w), or without λ η·sign(c); operands c, η, and w, λ."""
+class DecayedStep(Equation):
+    """η·(s + λ·w): a direction together with weight decay; operands s, η, w, λ."""
 
-    name = "sign_step"
+    name = "decayed_step"
 
     def numbers(self, *arrays: Array) -> Array:
-        c, rate, *decayed = arrays
-        direction = np.sign(c)
-        return np.asarray(rate * (direction + decayed[1] * decayed[0] if decayed else direction))
+        direction, rate, w, decay = arrays
+        return np.asarray(rate * (direction + decay * w))
 
     def value(self, *operands: Expr) -> Expr:
-        c, rate, *decayed = operands
-        return rate * (sign(c) + decayed[1] * decayed[0] if decayed else sign(c))
+        direction, rate, w, decay = operands
+        return rate * (direction + decay * w)
 
     @classmethod
     def samples(cls, rng: random.Random) -> Sequence[Sample]:
-        c = [0.5, -0.25, 0.0]
-        return [(cls(), (c, 0.1)), (cls(), (c, 0.1, random_array(rng, 3), 0.01))]
+        return [(cls(), ([1.0, -1.0, 0.0], 0.1, random_array(rng, 3), 0.01))]
 
 
 class Lion(OptimizerSpec):
@@ -51,11 +49,12 @@ class Lion(OptimizerSpec):
         return False
 
     def equations(self, update: Update) -> Node:
-        g, m = update.gradient, update.state("m")
+        rate, m, g = update.rate, update.state("m"), update.gradient
         beta1, beta2 = update.setting("beta1", "β1", self.beta1), update.setting("beta2", "β2", self.beta2)
         mixed = update.named("mixed", "c", Average(), m, g, beta1)
         update.next_state(m, Average(), m, g, beta2)
-        decayed: list[Node] = []
-        if self.weight_decay:
-            decayed = [update.parameter, update.setting("weight_decay", "λ", self.weight_decay)]
-        return update.moved(SignStep(), mixed, update.rate, *decayed)
+        direction = update.named("sign", "sign", Sign(), mixed)
+        if not self.weight_decay:
+            return update.moved(Scaled(), direction, rate)
+        decay = update.setting("weight_decay", "λ", self.weight_decay)
+        return update.moved(DecayedStep(), direction, rate, update.parameter, decay)

@@ -56,8 +56,9 @@ class Moments(Stepped):
         """The new m and v."""
         beta1, beta2 = self.betas(update)
         m, v = update.state("m"), update.state("v")
-        m_new = update.next_state(m, Average(), m, update.gradient, self.fading(update, beta1))
-        return m_new, update.next_state(v, Average(squared=True), v, update.gradient, beta2)
+        fading, g = self.fading(update, beta1), update.gradient
+        m_new = update.next_state(m, Average(), m, g, fading)
+        return m_new, update.next_state(v, Average(squared=True), v, g, beta2)
 
     def fading(self, update: Update, beta1: Node) -> Node:
         """β1 of this iteration."""

@@ -72,7 +72,7 @@ class RmsProp(OptimizerSpec):
     epsilon_at: EpsilonAt = "outside"
 
     def equations(self, update: Update) -> Node:
-        g, rate = update.gradient, update.rate
+        rate, g = update.rate, update.gradient
         decay, epsilon = update.setting("decay", "α", self.decay), update.setting("epsilon", "ε", self.epsilon)
         s = update.state("s", self.initial_accumulator)
         square = update.next_state(s, Average(squared=True), s, g, decay)

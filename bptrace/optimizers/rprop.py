@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 from bptrace.formula.expr import ONE, ZERO, Expr, Function, choose
 from bptrace.graph.node import Node
 from bptrace.graph.op import Sample
-from bptrace.ops.arithmetic import random_array
+from bptrace.ops.arithmetic import Multiply, random_array
 from bptrace.ops.lazy import np
 from bptrace.optimizers.base import NotNegative, OptimizerSpec, Update
-from bptrace.optimizers.common import sign
+from bptrace.optimizers.common import Sign
 from bptrace.optimizers.equation import Equation
 from bptrace.spec.base import Positive, refuse
 
@@ -65,22 +65,6 @@ class Kept(Equation):
         return [(cls(), (random_array(rng, 4), random_array(rng, 4)))]
 
 
-class SignedRate(Equation):
-    """The step with the sign of g; operands g, the step."""
-
-    name = "signed_rate"
-
-    def numbers(self, *arrays: Array) -> Array:
-        return np.asarray(np.sign(arrays[0]) * arrays[1])
-
-    def value(self, *operands: Expr) -> Expr:
-        return sign(operands[0]) * operands[1]
-
-    @classmethod
-    def samples(cls, rng: random.Random) -> Sequence[Sample]:
-        return [(cls(), ([0.5, -0.25, 0.0], [0.1, 0.2, 0.3]))]
-
-
 class Rprop(OptimizerSpec):
     """rate·η+ or rate·η- by the sign of g·(the g before), w - sign(g)·rate; where the sign turned g counts as 0."""
 
@@ -109,4 +93,4 @@ class Rprop(OptimizerSpec):
         most = update.setting("step_max", "max", self.step_sizes[1])
         step_new = update.next_state(step, NextRate(), step, g, before, smaller, larger, least, most)
         kept = update.next_state(before, Kept(), g, before)
-        return update.moved(SignedRate(), kept, step_new)
+        return update.moved(Multiply(), update.named("sign", "sign", Sign(), kept), step_new)

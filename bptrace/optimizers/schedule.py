@@ -456,7 +456,13 @@ class ListSchedule(ScheduleSpec):
     def rate(self, updates: Updates, add: Callable[..., Node], base: Node, t: Node) -> Node:
         id = "setting.optimizer.schedule.values"
         given = updates.graph.by_id.get(id) or updates.graph.leaf(
-            id, (len(self.values),), self.values, phase="setting", symbol=Own("η"), axes=("place",)
+            id,
+            (len(self.values),),
+            self.values,
+            phase="data",
+            symbol=Own("η_k"),
+            axes=("place",),
+            names=[f"η{k}" for k in range(1, len(self.values) + 1)],
         )
         return add(ListedRate(updates.first), t, given)
 

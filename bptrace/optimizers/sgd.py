@@ -216,10 +216,10 @@ class Sgd(OptimizerSpec):
 
     def equations(self, update: Update) -> Node:
         if not self.momentum:
-            ascend = self.maximize and not self.weight_decay
+            rate, ascend = update.rate, self.maximize and not self.weight_decay
             gradient = update.gradient.inputs[0] if ascend else update.gradient
-            return update.new(Descent(ascend), update.parameter, update.rate, gradient)
-        v, g, rate = update.state("v"), update.gradient, update.rate
+            return update.new(Descent(ascend), update.parameter, rate, gradient)
+        rate, v, g = update.rate, update.state("v"), update.gradient
         momentum = update.setting("momentum", "μ", self.momentum)
         inside = self.momentum_form == "learning_rate_inside"
         if inside:

@@ -97,7 +97,7 @@ class Blocks:
             block.parts = self._equations(nodes, notation)
             return block
         for node in nodes:
-            chosen = [i for n, i in only if n is node] if only is not None else None
+            chosen = sorted(i for n, i in only if n is node) if only is not None else None
             if chosen is None or chosen:
                 block.parts.extend(self.parts(node, notation, chosen, nodes))
         block.parts = _merged(block.parts)

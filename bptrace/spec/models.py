@@ -59,7 +59,7 @@ class Data(Strict):
 
     inputs: InputArrays
     targets: TargetArrays | None = None
-    names: DataNames = DataNames()
+    names: DataNames = Field(default_factory=DataNames)
 
 
 class Initializer(Strict):
@@ -164,7 +164,7 @@ class Training(Strict):
     batch_size: Literal["all"] | Count = "all"
     order: Literal["given", "shuffle"] = "given"
     seed: Seed = 0
-    stop: Stop = Stop()
+    stop: Stop = Field(default_factory=Stop)
 
     @model_validator(mode="before")
     @classmethod
@@ -219,8 +219,8 @@ class Network(Strict):
     loss: Losses = ()
     penalty: Penalty | None = None
     optimizer: Optimizer | None = None
-    training: Training = Training(iterations=1)
+    training: Training = Field(default_factory=lambda: Training(iterations=1))
     upstream: dict[str, Array] = Field(default_factory=dict)
     tangents: Ids = "none"
     rule: Literal["backprop"] = "backprop"
-    conventions: Conventions = Conventions()
+    conventions: Conventions = Field(default_factory=Conventions)

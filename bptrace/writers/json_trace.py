@@ -13,8 +13,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from bptrace.formula.expr import Expr, Ref, Sum, children
-from bptrace.formula.general import general
 from bptrace.formula.text import symbols
+from bptrace.graph.general import general
 from bptrace.graph.node import Node, Own
 from bptrace.graph.op import formula_of
 from bptrace.report.notation import Notation, indices

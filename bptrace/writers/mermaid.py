@@ -12,8 +12,8 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from bptrace.formula.expr import Expr, Index, Product, Ref, children, refs
-from bptrace.formula.general import general
 from bptrace.formula.text import symbols
+from bptrace.graph.general import general
 from bptrace.graph.node import Node
 from bptrace.graph.op import formula_of
 from bptrace.report.notation import Notation

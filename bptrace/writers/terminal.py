@@ -30,7 +30,7 @@ from bptrace.report.blocks import (
 from bptrace.report.labels import Words
 from bptrace.report.numbers import Numbers
 from bptrace.report.sections import Boxes, Pairs, Result, Section, Title
-from bptrace.writers.layout import broken, centred, padded, right, to_ascii, width
+from bptrace.writers.layout import Layout
 
 JOINED = 120
 """Columns from which the forms of a working stand on one line where they fit."""
@@ -51,6 +51,8 @@ class TextWriter:
         self.words = words
         self.style = style
         self.columns = style.columns
+        self.layout = Layout(style.ascii)
+        self.sign_width = 2 if style.ascii else 1  # ~= takes two columns
         self.numbers: Numbers | None = None
         self.value_width = 12
 
@@ -71,8 +73,7 @@ class TextWriter:
             if isinstance(item, Heading):
                 tone = phase = item.phase
             for k, line in enumerate(self._item(item)):
-                line = line.rstrip()
-                yield to_ascii(line) if self.style.ascii else line, tone if k == 0 else ""
+                yield self.layout.shown(line), tone if k == 0 else ""
 
     def _widest(self, items: Sequence[Section | Heading | Block]) -> int:
         """The width of the value column: that of the widest value on the page."""
@@ -86,7 +87,7 @@ class TextWriter:
 
     @property
     def sign_column(self) -> int:
-        return self.columns - 1 - self.value_width - 2
+        return self.columns - 1 - self.value_width - 1 - self.sign_width
 
     # items
 
@@ -99,15 +100,15 @@ class TextWriter:
             case Title():
                 yield self._both_ends(item.text, item.place)
                 for line in item.lines:
-                    yield from broken(line, self.columns, 0)
+                    yield from self.layout.broken(line, self.columns, 0)
             case Pairs():
                 yield item.heading
                 for label, formula, said in item.rows:
-                    left = f"  {padded(label, 11)}{padded(formula, 28) if formula else ''}"
-                    if width(left) > 41:
-                        yield from broken(left, self.columns, 15)
+                    left = f"  {self.layout.padded(label, 11)}{self.layout.padded(formula, 28) if formula else ''}"
+                    if self.layout.width(left) > 41:
+                        yield from self.layout.broken(left, self.columns, 15)
                         left = " " * 41
-                    yield from broken(left + said, self.columns, 41 if formula else 13)
+                    yield from self.layout.broken(left + said, self.columns, 41 if formula else 13)
             case Boxes():
                 yield item.heading
                 yield from self._boxes(item.boxes)
@@ -117,31 +118,56 @@ class TextWriter:
     def _heading(self, heading: Heading) -> str:
         if heading.level > 1:
             return heading.text
-        return f"{heading.text} {'-' * (self.columns - width(heading.text) - 1)}"
+        return f"{heading.text} {'-' * (self.columns - self.layout.width(heading.text) - 1)}"
 
     def _both_ends(self, left: str, end: str) -> str:
-        room = self.columns - 1 - width(left) - width(end)
+        room = self.columns - 1 - self.layout.width(left) - self.layout.width(end)
         return f"{left}{' ' * room}{end}" if room > 1 else f"{left}  {end}"
 
     def _boxes(self, boxes: Sequence[list[list[str]]]) -> Iterator[str]:
         """Small tables side by side, as many as fit."""
         bands: list[list[list[str]]] = [[]]
         used = 0
-        for box in (piece for whole in boxes for piece in _cut(whole, self.columns - 2)):
-            lines = _aligned(box)
-            wide = max(width(line) for line in lines)
+        for box in (piece for whole in boxes for piece in self._cut(whole, self.columns - 2)):
+            lines = self._aligned(box)
+            wide = max(self.layout.width(line) for line in lines)
             if bands[-1] and 2 + used + 5 + wide > self.columns:
                 bands.append([])
                 used = 0
-            bands[-1].append([padded(line, wide) for line in lines])
+            bands[-1].append([self.layout.padded(line, wide) for line in lines])
             used += (5 if used else 0) + wide
         for band in bands:
             for k in range(max(map(len, band))):
                 gaps = []
                 for number, box_ in enumerate(band):
                     gap = "" if not number else "   " if number == 1 and len(box_[0]) < 14 else "     "
-                    gaps.append(gap + (box_[k] if k < len(box_) else " " * width(box_[0])))
+                    gaps.append(gap + (box_[k] if k < len(box_) else " " * self.layout.width(box_[0])))
                 yield "  " + "".join(gaps)
+
+    def _cut(self, rows: list[list[str]], columns: int) -> Iterator[list[list[str]]]:
+        """A table too wide in groups of columns, the row names repeated in each."""
+        if max(self.layout.width(line) for line in self._aligned(rows)) <= columns:
+            yield rows
+            return
+        count = max(len(row) for row in rows)
+        if count < 3:
+            yield rows
+            return
+        half = 1 + (count - 1) // 2
+        yield from self._cut([row[:half] if len(row) > 2 else row for row in rows], columns)
+        yield from self._cut([[row[0], *row[half:]] for row in rows if len(row) > half], columns)
+
+    def _aligned(self, rows: list[list[str]]) -> list[str]:
+        """A small table as lines, columns padded."""
+        wide = [row for row in rows if len(row) > 2]
+        first = max((self.layout.width(row[0]) for row in rows if len(row) > 1), default=0)
+        other = max((self.layout.width(cell) for row in wide for cell in row[1:]), default=0)
+        sizes = [first, *[other] * max(len(row) for row in rows)]
+        lines = []
+        for row in rows:
+            cells = [self.layout.padded(cell, sizes[k]) if k < len(row) - 1 else cell for k, cell in enumerate(row)]
+            lines.append("   ".join(cells).rstrip())
+        return lines
 
     def _result(self, result: Result) -> Iterator[str]:
         if result.heading:
@@ -149,18 +175,22 @@ class TextWriter:
             yield ""
         if result.rows:
             cells = [result.columns, *result.rows]
-            widths = [max(width(row[k]) for row in cells if len(row) > 1) for k in range(len(result.columns))]
+            widths = [
+                max(self.layout.width(row[k]) for row in cells if len(row) > 1) for k in range(len(result.columns))
+            ]
             widths[0] = max(widths[0], 9)
             for row in cells:
                 if len(row) == 1:
                     yield f" {row[0]}"
                 else:
-                    yield " " + "    ".join(right(cell, size) for cell, size in zip(row, widths, strict=True))
+                    yield " " + "    ".join(
+                        self.layout.right(cell, size) for cell, size in zip(row, widths, strict=True)
+                    )
         for lead, items in result.lines:
             line = f" {lead}"
             for item in items:
                 joint = " " if line == f" {lead}" else "   "
-                if width(line) + width(joint) + width(item) > self.columns:
+                if self.layout.width(line) + self.layout.width(joint) + self.layout.width(item) > self.columns:
                     yield line
                     line, joint = "  ", " "
                 line += joint + item
@@ -193,19 +223,19 @@ class TextWriter:
         lines = [head]
         for k, formula in enumerate(block.formulas):
             joint = "  " if k == 0 else ",   "
-            if width(lines[-1]) + width(joint) + width(formula) <= self.columns - 1:
+            if self.layout.width(lines[-1]) + self.layout.width(joint) + self.layout.width(formula) <= self.columns - 1:
                 lines[-1] += joint + formula
             else:
                 lines[-1] += "," if k else ""
-                lines.append(" " * (width(block.id) + 2) + formula)
+                lines.append(" " * (self.layout.width(block.id) + 2) + formula)
         aside = self._aside(block)
         if aside:
-            if width(lines[-1]) + 2 + width(aside) <= self.columns - 1:
+            if self.layout.width(lines[-1]) + 2 + self.layout.width(aside) <= self.columns - 1:
                 lines[-1] = self._both_ends(lines[-1], aside)
             else:
-                lines.append(right(aside, self.columns - 1))
+                lines.append(self.layout.right(aside, self.columns - 1))
         for line in lines:
-            yield from broken(line, self.columns, width(block.id) + 4)
+            yield from self.layout.broken(line, self.columns, self.layout.width(block.id) + 4)
 
     def _aside(self, block: Block) -> str:
         """What stands right in the caption: shapes of the matrix form, or the settings."""
@@ -229,7 +259,7 @@ class TextWriter:
                 texts = self._numbers.texts(part.node)[part.start :]
                 if len(texts) > 8:
                     texts = [*texts[:3], f"… {len(texts) - 5} …", *texts[-2:]]
-                yield from broken(f" {part.title} " + " ".join(texts), self.columns, 3)
+                yield from self.layout.broken(f" {part.title} " + " ".join(texts), self.columns, 3)
             case Summary():
                 yield from self._summary(part)
             case Agreement(first, second):
@@ -242,11 +272,11 @@ class TextWriter:
                 for name, ref in lines:
                     yield from self._with_value(f" {name}", " ", self._fill_ref(ref), 4)
             case Sentence(text):
-                yield from broken(f" {text}", self.columns, 3)
+                yield from self.layout.broken(f" {text}", self.columns, 3)
             case Picture():
                 yield f"  {part.title}"
                 for row in part.rows:
-                    yield "  " + "  ".join(right(self._fill_ref(ref), 8) for ref in row)
+                    yield "  " + "  ".join(self.layout.right(self._fill_ref(ref), 8) for ref in row)
 
     # numbers
 
@@ -272,25 +302,28 @@ class TextWriter:
 
     def _with_value(self, left: str, sign: str, value: str, indent: int) -> Iterator[str]:
         """A line with its value in the value column; on a line of its own where it is too long."""
-        *before, last = broken(left, self.columns - 1, indent)
+        *before, last = self.layout.broken(left, self.columns - 1, indent)
         yield from before
-        if width(last) >= self.sign_column:
+        if self.layout.width(last) >= self.sign_column:
             yield last
             last = ""
-        yield f"{padded(last, self.sign_column)}{sign} {right(value, self.value_width)}"
+        mark = self.layout.padded(sign, self.sign_width)
+        yield f"{self.layout.padded(last, self.sign_column)}{mark} {self.layout.right(value, self.value_width)}"
 
     # lines and workings
 
     def _lines(self, part: Lines) -> Iterator[str]:
-        names = max(width(line.name) for line in part.lines)
-        samples = max(width(line.sample) for line in part.lines)
+        names = max(self.layout.width(line.name) for line in part.lines)
+        samples = max(self.layout.width(line.sample) for line in part.lines)
         if samples and part.heading:
             word = str(self.words(part.heading))
-            samples = max(samples, width(word))
+            samples = max(samples, self.layout.width(word))
             yield f" {word}"
         for line in part.lines:
-            lead = f" {padded(line.sample, samples)}   " if samples else " "
-            yield from self._line(line, lead, line.name if part.stacked else padded(line.name, names), part.stacked)
+            lead = f" {self.layout.padded(line.sample, samples)}   " if samples else " "
+            yield from self._line(
+                line, lead, line.name if part.stacked else self.layout.padded(line.name, names), part.stacked
+            )
 
     def _line(self, line: Line, lead: str, name: str, stacked: bool) -> Iterator[str]:
         forms = self._forms(line)
@@ -300,17 +333,17 @@ class TextWriter:
             forms = []
         start = lead + name
         joined = start + "".join(f" {sign_} {text}" for sign_, text in forms)
-        indent = width(start) + 3
-        if (not stacked or self.columns >= JOINED) and width(joined) < self.sign_column:
+        indent = self.layout.width(start) + 3
+        if (not stacked or self.columns >= JOINED) and self.layout.width(joined) < self.sign_column:
             yield from self._with_value(joined, sign, value, indent)
             return
-        gap = " " * width(start)
+        gap = " " * self.layout.width(start)
         for k, (sign_, text) in enumerate(forms):
             left = f"{start if k == 0 else gap} {sign_} {text}"
             if k == len(forms) - 1:
                 yield from self._with_value(left, sign, value, indent)
             else:
-                yield from broken(left, self.columns - 1, indent)
+                yield from self.layout.broken(left, self.columns - 1, indent)
 
     def _forms(self, line: Line) -> list[tuple[str, str]]:
         """The forms of a line with their signs; one that repeats the one before is left out."""
@@ -329,13 +362,15 @@ class TextWriter:
         windows = [" / ".join(" ".join(map(self._fill_ref, row)) for row in place.window) for place in part.places]
         at = str(self.words("at"))
         labels = [place.at if not place.line.sample else f"{place.line.sample} {place.at}" for place in part.places]
-        label = max(width(at), *map(width, labels))
-        patch = max(width(part.moving), *map(width, windows))
+        label = max(self.layout.width(at), *map(self.layout.width, labels))
+        patch = max(self.layout.width(part.moving), *map(self.layout.width, windows))
         if patch > self.columns // 3:
             windows, patch = [""] * len(windows), 0  # a patch of long numbers says no more than the formula
-        yield f" {padded(at, label)}  {padded(part.moving, patch) if patch else ''}".rstrip()
+        yield f" {self.layout.padded(at, label)}  {self.layout.padded(part.moving, patch) if patch else ''}".rstrip()
         for name, window, spot in zip(labels, windows, part.places, strict=True):
-            start = f" {padded(name, label)}  " + (f"{padded(window, patch)}  " if patch else "")
+            start = f" {self.layout.padded(name, label)}  " + (
+                f"{self.layout.padded(window, patch)}  " if patch else ""
+            )
             yield from self._place(start, spot.line)
 
     def _place(self, start: str, line: Line) -> Iterator[str]:
@@ -344,64 +379,68 @@ class TextWriter:
         sign = self._numbers.sign(line.forms[-1].expr, line.value)
         value = self._numbers.leaf_text(line.value)
         texts = [text if k == 0 else f"{sign_} {text}" for k, (sign_, text) in enumerate(forms)]
-        if width(start) + width("  ".join(texts)) < self.sign_column:
-            yield from self._with_value(start + "  ".join(texts), sign, value, width(start))
+        if self.layout.width(start) + self.layout.width("  ".join(texts)) < self.sign_column:
+            yield from self._with_value(start + "  ".join(texts), sign, value, self.layout.width(start))
             return
         for k, text in enumerate(texts):
-            left = (start if k == 0 else " " * width(start)) + text
+            left = (start if k == 0 else " " * self.layout.width(start)) + text
             if k == len(texts) - 1:
-                yield from self._with_value(left, sign, value, width(start) + 2)
+                yield from self._with_value(left, sign, value, self.layout.width(start) + 2)
             else:
-                yield from broken(left, self.columns - 1, width(start) + 2)
+                yield from self.layout.broken(left, self.columns - 1, self.layout.width(start) + 2)
 
     # tables
 
     def _table(self, table: Table) -> Iterator[str]:
         rows = [self._cells(row) for row in table.rows]
-        samples = max(width(row.sample) for row in table.rows)
-        label = max([5, *(width(row.label) for row in table.rows)])
+        samples = max(self.layout.width(row.sample) for row in table.rows)
+        label = max([5, *(self.layout.width(row.label) for row in table.rows)])
         if samples:
-            word, samples = str(self.words("sample")), max(samples, width(str(self.words("sample"))))
-            own = max(label, width(table.headings[0]))
-            table = Table([f"{padded(table.headings[0], own)}   {word}", *table.headings[1:]], table.rows, table.result)
+            word, samples = str(self.words("sample")), max(samples, self.layout.width(str(self.words("sample"))))
+            own = max(label, self.layout.width(table.headings[0]))
+            table = Table(
+                [f"{self.layout.padded(table.headings[0], own)}   {word}", *table.headings[1:]],
+                table.rows,
+                table.result,
+            )
             label = own + 3 + samples
         number = self.value_width + 2
-        first = max([number, *(width(c[0][1]) + (c[0][1][:1] not in "(-") for c in rows if c)])
-        second = max([number - 1, *(width(cells[1][1]) for cells in rows if len(cells) > 1)])
+        first = max([number, *(self.layout.width(c[0][1]) + (c[0][1][:1] not in "(-") for c in rows if c)])
+        second = max([number - 1, *(self.layout.width(cells[1][1]) for cells in rows if len(cells) > 1)])
         yield self._table_heading(table, label, first)
         for row, cells in zip(table.rows, rows, strict=True):
             yield from self._table_row(row, cells, label, first, second, samples)
 
     def _table_heading(self, table: Table, label: int, first: int) -> str:
-        line = padded(f" {table.headings[0]}", 1 + label + 1)
+        line = self.layout.padded(f" {table.headings[0]}", 1 + label + 1)
         for k, heading in enumerate(table.headings[1:]):
             if k == 0:
-                line += padded(centred(heading, first), first)
+                line += self.layout.padded(self.layout.centred(heading, first), first)
             else:
                 operator, _, text = heading.partition(" ")
                 line += f"    {operator} {text}"
         result = f"= {table.result}"
-        column = max(width(line) + 2, 1 + label + 1 + first + 4 + 2 + self.value_width + 9)
-        if column + width(result) <= self.columns:
-            return padded(line, column) + result
+        column = max(self.layout.width(line) + 2, 1 + label + 1 + first + 4 + 2 + self.value_width + 9)
+        if column + self.layout.width(result) <= self.columns:
+            return self.layout.padded(line, column) + result
         return f"{line}  {result}"
 
     def _table_row(
         self, row: Row, cells: list[tuple[str, str]], label: int, first: int, second: int, samples: int
     ) -> Iterator[str]:
-        head = padded(row.label, label - samples - 3) + "   " + row.sample if samples else row.label
-        left = padded(f" {head}", 1 + label + 1)
+        head = self.layout.padded(row.label, label - samples - 3) + "   " + row.sample if samples else row.label
+        left = self.layout.padded(f" {head}", 1 + label + 1)
         if row.total or not cells:
             if row.note and not row.total:
-                yield from broken(f" {padded('', label)} {row.note}", self.columns, label + 4)
+                yield from self.layout.broken(f" {self.layout.padded('', label)} {row.note}", self.columns, label + 4)
                 return
-            left = padded("", label - samples + 1 if samples else 2) + row.note
+            left = self.layout.padded("", label - samples + 1 if samples else 2) + row.note
         for k, (operator, text) in enumerate(cells):
             cell = text if text[:1] in ("(", "-") or k else f" {text}"
-            left += padded(cell, first) if k == 0 else f"    {operator} {cell}"
+            left += self.layout.padded(cell, first) if k == 0 else f"    {operator} {cell}"
         if row.note and cells:
-            noted = padded(left, 1 + label + 1 + first + 4 + 2 + second + 2) + row.note
-            left = noted if width(noted) < self.sign_column else left
+            noted = self.layout.padded(left, 1 + label + 1 + first + 4 + 2 + second + 2) + row.note
+            left = noted if self.layout.width(noted) < self.sign_column else left
         value, sign = self._row_value(row)
         yield from self._with_value(left, sign, value, label + 4)
 
@@ -457,16 +496,21 @@ class TextWriter:
             mark = self._numbers.middle_sign(middle)
             lines.append((mark if mark == "≈" else "", worked, self._numbers.sign(middle, ref), value))
         heads = [terms[0], *terms[1:]]
-        sizes = [max(width(heads[k]), *(width(row[1][k]) for row in lines)) for k in range(len(heads))]
-        label = max(width(str(self.words("sample"))), *(width(row[0]) for row in lines))
+        sizes = [
+            max(self.layout.width(heads[k]), *(self.layout.width(row[1][k]) for row in lines))
+            for k in range(len(heads))
+        ]
+        label = max(self.layout.width(str(self.words("sample"))), *(self.layout.width(row[0]) for row in lines))
         room = 1 + label + 2 + sum(sizes) + 2 * (len(sizes) - 1)
         if room >= self.sign_column:
             yield from self._columns_as_lines(part)
             return
-        head = "  ".join(padded(text, size) for text, size in zip(heads, sizes, strict=True))
-        yield self._both_ends(f" {padded(str(self.words('sample')), label)}  {head}", f"= {name}")
+        head = "  ".join(self.layout.padded(text, size) for text, size in zip(heads, sizes, strict=True))
+        yield self._both_ends(f" {self.layout.padded(str(self.words('sample')), label)}  {head}", f"= {name}")
         for mark, cells, sign, value in lines:
-            left = f" {padded(mark, label)}  " + "  ".join(padded(c, s) for c, s in zip(cells, sizes, strict=True))
+            left = f" {self.layout.padded(mark, label)}  " + "  ".join(
+                self.layout.padded(c, s) for c, s in zip(cells, sizes, strict=True)
+            )
             if sign:
                 yield from self._with_value(left, sign, value, label + 3)
             else:
@@ -491,7 +535,7 @@ class TextWriter:
             if middle is not None:
                 forms.append(Form("middle", middle))
             line = Line(part.headings[0], forms, ref, sample)
-            yield from self._line(line, f" {padded(sample, 4)}", line.name, True)
+            yield from self._line(line, f" {self.layout.padded(sample, 4)}", line.name, True)
 
     def _running(self, part: RunningSum) -> Iterator[str]:
         numbers = self._numbers
@@ -510,19 +554,19 @@ class TextWriter:
             rows.append((str(k + 1), numbers.fill(pieces(leaf.of)), mark, text, numbers.computed(total)))
         if zeros:
             yield f" {part.name}: {self.words('zero_products', count=zeros, rest=len(rows))}"
-        size = max([8, *(width(row[1]) for row in rows)])
-        product = padded(str(self.words("product")), size)
-        running_sum = right(str(self.words("running_sum")), 14)
-        yield f" {right('k', 5)}  {product}    {' ' * self.value_width}  {running_sum}"
+        size = max([8, *(self.layout.width(row[1]) for row in rows)])
+        product = self.layout.padded(str(self.words("product")), size)
+        running_sum = self.layout.right(str(self.words("running_sum")), 14)
+        yield f" {self.layout.right('k', 5)}  {product}    {' ' * self.value_width}  {running_sum}"
         half = part.limit // 2
         for k, (number, text, mark, value, running) in enumerate(rows):
             if len(rows) > part.limit and half <= k < len(rows) - (part.limit - half):
                 if k == half:
                     said = self.words("rows_left_out", count=len(rows) - part.limit, command=part.command)
-                    yield from broken(f"     … {said}", self.columns, 7)
+                    yield from self.layout.broken(f"     … {said}", self.columns, 7)
                 continue
-            value = right(value, self.value_width)
-            yield f" {right(number, 5)}  {padded(text, size)}  {mark} {value}  {right(running, 14)}"
+            value = self.layout.right(value, self.value_width)
+            yield f" {self.layout.right(number, 5)}  {self.layout.padded(text, size)}  {mark} {value}  {self.layout.right(running, 14)}"
         closing = numbers.fill(pieces(part.closing))
         value = numbers.text(part.ref)
         left = f" {part.name}" if closing == value else f" {part.name} = {closing}"
@@ -566,30 +610,3 @@ def _values(part: Part) -> Iterator[Ref | Worked]:
             yield from (row[2] for row in rows_)
         case RunningSum(ref):
             yield ref
-
-
-def _cut(rows: list[list[str]], columns: int) -> Iterator[list[list[str]]]:
-    """A table too wide in groups of columns, the row names repeated in each."""
-    if max(width(line) for line in _aligned(rows)) <= columns:
-        yield rows
-        return
-    count = max(len(row) for row in rows)
-    if count < 3:
-        yield rows
-        return
-    half = 1 + (count - 1) // 2
-    yield from _cut([row[:half] if len(row) > 2 else row for row in rows], columns)
-    yield from _cut([[row[0], *row[half:]] for row in rows if len(row) > half], columns)
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """A small table as lines, columns padded."""
-    wide = [row for row in rows if len(row) > 2]
-    first = max((width(row[0]) for row in rows if len(row) > 1), default=0)
-    other = max((width(cell) for row in wide for cell in row[1:]), default=0)
-    sizes = [first, *[other] * max(len(row) for row in rows)]
-    lines = []
-    for row in rows:
-        cells = [padded(cell, sizes[k]) if k < len(row) - 1 else cell for k, cell in enumerate(row)]
-        lines.append("   ".join(cells).rstrip())
-    return lines

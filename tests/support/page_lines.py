@@ -569,8 +569,10 @@ def _replaced(before: Tree, after: Tree) -> Iterator[tuple[Tree, str]]:
             yield from _replaced(("product", old[:first]), new[0][1])
             for (_, x), (_, y) in zip(old[first:], new[1:], strict=True):
                 yield from _replaced(x, y)
-        case ("power", x, n), ("power", y, m) if n == m:
+        case ("power", x, n), ("power", y, m):
             yield from _replaced(x, y)
+            if n != m:
+                yield from _replaced(n, m)
         case ("minus", x), ("minus", y):
             yield from _replaced(x, y)
         case ("function", f, old), ("function", g, new) if f == g and len(old) == len(new):

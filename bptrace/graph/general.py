@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bptrace.formula.expr import Expr, Index, Sum, Terms, children, rebuild
+from bptrace.formula.expr import Expr, Index, Sum, Terms, children, is_indexed, rebuild
 from bptrace.graph.node import Node
 from bptrace.graph.op import formula_of
 
@@ -21,11 +21,6 @@ def general(node: Node) -> tuple[Index, Expr]:
     bound = set(_bound(formula_of(node, _letters(node, set()))))
     letters = _letters(node, bound)
     return letters, _distinct(formula_of(node, letters), frozenset(letters))
-
-
-def is_indexed(expr: Expr) -> bool:
-    """Whether a formula in general writes this sum once, behind a Σ."""
-    return isinstance(expr, Sum) and bool(expr.axis) and isinstance(expr.terms, Terms) and len(expr.terms) > 1
 
 
 def _letters(node: Node, bound: set[str]) -> Index:
