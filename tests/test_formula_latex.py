@@ -28,8 +28,8 @@ from bptrace.formula.expr import (
     sqrt,
     tanh,
 )
-from bptrace.graph.general import general
 from bptrace.formula.latex import equation, latex, symbol_latex
+from bptrace.graph.general import general
 from bptrace.graph.node import Node, Own
 from bptrace.graph.op import formula_of
 from bptrace.network import bundled, load

@@ -16,7 +16,7 @@ from support.interpreter import Values, places, run, value_of
 from support.ops import Case, all_cases, cases, every_class, every_op, leaves_of, tiny
 
 from bptrace.formula.evaluate import Decimals, Floats
-from bptrace.formula.expr import Expr, Ref, Sum, children, refs, worked
+from bptrace.formula.expr import Expr, Ref, refs, worked
 from bptrace.formula.text import pieces, symbols
 from bptrace.graph.graph import Graph
 from bptrace.graph.op import Op, formula_of

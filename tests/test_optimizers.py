@@ -36,7 +36,8 @@ def dense(optimizer: Any, updates: int = UPDATES, **more: Any) -> dict[str, Any]
              "weights": START["h.W"], "bias": START["h.b"]},
             {"type": "dense", "name": "o", "units": 2, "weights": START["o.W"], "bias": START["o.b"]},
         ],
-        "loss": "half_squared_error", "optimizer": optimizer, "training": {"iterations": updates}, **more,
+        "loss": "half_squared_error", "training": {"iterations": updates},
+        **({"optimizer": optimizer} if optimizer else {}), **more,
     }  # fmt: skip
 
 

@@ -55,18 +55,68 @@ def _products(op: Any, *operands: Any) -> Any:
     return total
 
 
-def _convolved(op: Any, x: Any, weights: Any, bias: Any = None) -> Any:
-    """F.conv1d, 2d or 3d of what the windows reach: padded before and after, or cut off."""
-    grid = op.grid
-    x = x.movedim(-1, 1) if op.last else x
-    widths = []
+def _reached(op: Any, x: Any, outside: float = 0.0) -> Any:
+    """What the windows reach, channels first: padded before and after, or cut off."""
+    grid, widths = op.grid, []
     for k in reversed(range(grid.rank)):
         reach = (grid.count[k] - 1) * grid.stride[k] + (grid.kernel[k] - 1) * grid.dilation[k] + 1
         widths += [grid.before[k], reach - grid.before[k] - grid.source[k]]
+    return F.pad(x.movedim(-1, 1) if op.last else x, widths, value=outside)
+
+
+def _convolved(op: Any, x: Any, weights: Any, bias: Any = None) -> Any:
+    """F.conv1d, 2d or 3d of what the windows reach."""
+    grid = op.grid
     weights = weights.flip(tuple(range(2, 2 + grid.rank))) if grid.flip else weights
     function = (F.conv1d, F.conv2d, F.conv3d)[grid.rank - 1]
-    z = function(F.pad(x, widths), weights, bias, stride=grid.stride, dilation=grid.dilation, groups=op.groups)
+    z = function(_reached(op, x), weights, bias, stride=grid.stride, dilation=grid.dilation, groups=op.groups)
     return z.movedim(1, -1) if op.last else z
+
+
+def _max_pool(op: Any, x: Any) -> Any:
+    """PyTorch's gradient goes to the first of the largest; the samples have no ties."""
+    grid = op.grid
+    function = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[grid.rank - 1]
+    y = function(_reached(op, x, -torch.inf), grid.kernel, grid.stride, dilation=grid.dilation)
+    return y.movedim(1, -1) if op.last else y
+
+
+def _average_pool(op: Any, x: Any) -> Any:
+    """The sum of each window of a channel (F.avg_pool2d has no dilation) over what it counts."""
+    grid = op.grid
+    found = _reached(op, x)
+    ones = torch.ones((found.shape[1], 1, *grid.kernel), dtype=torch.float64)
+    function = (F.conv1d, F.conv2d, F.conv3d)[grid.rank - 1]
+    y = function(found, ones, stride=grid.stride, dilation=grid.dilation, groups=found.shape[1])
+    counted = torch.ones(grid.count, dtype=torch.float64)
+    for axis, counts in enumerate(op.divisors):
+        shape = [-1 if k == axis else 1 for k in range(grid.rank)]
+        counted = counted * torch.tensor(counts, dtype=torch.float64).reshape(shape)
+    y = y / counted
+    return y.movedim(1, -1) if op.last else y
+
+
+def _adaptive_average(op: Any, x: Any) -> Any:
+    function = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(op.count) - 1]
+    y = function(x.movedim(-1, 1) if op.last else x, op.count)
+    return y.movedim(1, -1) if op.last else y
+
+
+def _back_of(function: Any) -> Any:
+    """What autograd passes back through a linear function."""
+
+    def back(op: Any, y: Any) -> Any:
+        x = torch.zeros(op.shape(y.shape), dtype=torch.float64, requires_grad=True)
+        (gradient,) = torch.autograd.grad(function(op, x), x, y, create_graph=True)
+        return gradient
+
+    return back
+
+
+def _ahead(op: Any, w: Any, v: Any, momentum: Any, *rate: Any) -> Any:
+    """Where w will come by its momentum, a function of w alone."""
+    step = momentum * v if op.rate_inside else -rate[0] * momentum * v
+    return w + step.detach()
 
 
 def _pulled_back(op: Any, x: Any, weights: Any, z: Any, k: int) -> Any:
@@ -94,8 +144,10 @@ def _place(op: Any, x: Any) -> Any:
     return torch.stack(rows, op.axis)
 
 
-def _penalty(op: Any, w: Any) -> Any:
-    return float(op.square) * (w**2).sum() + float(op.absolute) * w.abs().sum()
+def _penalty(op: Any, w: Any, *weights: Any) -> Any:
+    left = [*weights]
+    square, absolute = (left.pop(0) if factor and left else 1.0 for factor in (op.square, op.absolute))
+    return float(op.square) * square * (w**2).sum() + float(op.absolute) * absolute * w.abs().sum()
 
 
 def _put_back(op: Any, x: Any) -> Any:
@@ -135,6 +187,12 @@ COUNTERPARTS: dict[str, Any] = {
     "convolution": _convolved,
     "convolution_input": _convolution_input,
     "convolution_weights": _convolution_weights,
+    "max_pool": _max_pool,
+    "average_pool": _average_pool,
+    "average_spread": _back_of(_average_pool),
+    "adaptive_average": _adaptive_average,
+    "adaptive_spread": _back_of(_adaptive_average),
+    "ahead": _ahead,
     "embed": lambda op, x, w: F.embedding(x.detach().long(), w),
     "softmax": lambda op, x: torch.softmax(x, op.axis),
     "log_softmax": lambda op, x: torch.log_softmax(x, op.axis),

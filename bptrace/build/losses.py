@@ -225,28 +225,45 @@ class Losses:
                 rows[-1] += [1.0 if k == number else 0.0 for k in range(classes)]
         return Table(table.name, table.kind, rows, (*table.shape, classes), table.names, table.columns)
 
-    def _penalised(self) -> list[tuple[Node, Penalty]]:
-        """Every penalised parameter; the top's and a layer's penalties add up."""
-        found: list[tuple[Node, Penalty]] = []
+    def _penalised(self) -> list[tuple[Node, Penalty, str]]:
+        """Every penalised parameter, with its penalty and the layer that the penalty belongs to; the top's
+        and a layer's penalties add up."""
+        found: list[tuple[Node, Penalty, str]] = []
         own = {
             name: layer.penalty for name, layer in zip(self.builder.titles, self.builder.network.layers, strict=False)
         }
         for node in [*self.builder.trainable, *self.builder.held]:
-            for penalty in (self.builder.network.penalty, own.get(node.layer)):
-                if penalty is not None and (penalty.l1 or penalty.l2) and (node.word != "bias" or penalty.bias):
-                    found.append((node, penalty))
+            for penalty, layer in ((self.builder.network.penalty, ""), (own.get(node.layer), node.layer)):
+                if penalty is None or not (penalty.l1 or penalty.l2):
+                    continue
+                # a graph says nothing of the kind of its parameters; of a layer, gains are not penalised
+                if node.word == "weights" or not node.layer or (node.word == "bias" and penalty.bias):
+                    found.append((node, penalty, layer))
         return found
 
-    def _with_penalty(self, loss: Node, penalised: list[tuple[Node, Penalty]]) -> Node:
+    def _strength(self, kind: str, value: float, layer: str) -> Node | None:
+        """The leaf of λ; none where it is 0."""
+        if not value:
+            return None
+        id = f"setting.penalty.{layer}.{kind}" if layer else f"setting.penalty.{kind}"
+        if id in self.graph.by_id:
+            return self.graph.by_id[id]
+        symbol = f"λ{'12'[kind == 'l2']}" + (f"_{layer}" if layer else "")
+        return self.graph.leaf(id, (), [value], phase="setting", symbol=Own(symbol))
+
+    def _with_penalty(self, loss: Node, penalised: list[tuple[Node, Penalty, str]]) -> Node:
         parts: list[Node] = []
-        for k, (node, penalty) in enumerate(penalised):
-            again = f".{k}" if any(other is node for other, _ in penalised[:k]) else ""
-            op = PenaltySum(_coefficient(penalty, penalty.l2, self.builder.samples), _l1(penalty, self.builder.samples))
+        for k, (node, penalty, layer) in enumerate(penalised):
+            again = ".2" if any(other is node for other, _, _ in penalised[:k]) else ""
+            weights = [self._strength(kind, getattr(penalty, kind), layer) for kind in ("l2", "l1")]
+            square, absolute = _factors(penalty, self.builder.samples)
+            op = PenaltySum(square if penalty.l2 else Fraction(0), absolute if penalty.l1 else Fraction(0))
             parts.append(
                 self.graph.add(
                     f"loss.penalty.{node.id}{again}",
                     op,
                     node,
+                    *(weight for weight in weights if weight is not None),
                     phase="loss",
                     symbol=Own(f"R_{node.id}"),
                     block="loss",
@@ -260,17 +277,7 @@ class Losses:
         return self.graph.add("loss", Add(), loss, total, phase="loss", symbol=Own("E"), block="loss", quiet=True)
 
 
-def _coefficient(penalty: Penalty, strength: float, samples: int) -> Fraction:
-    scale = {
-        "half": Fraction(1, 2),
-        "one": Fraction(1),
-        "half_over_samples": Fraction(1, 2 * samples),
-        "over_samples": Fraction(1, samples),
-    }[penalty.scale]
-    return Fraction(repr(strength)) * scale
-
-
-def _l1(penalty: Penalty, samples: int) -> Fraction:
-    """The coefficient of Σ|w|, which never has the ½."""
-    over = samples if penalty.scale.endswith("samples") else 1
-    return Fraction(repr(penalty.l1)) / over
+def _factors(penalty: Penalty, samples: int) -> tuple[Fraction, Fraction]:
+    """What the scale makes of λ before Σw², and before Σ|w|, which never has the ½."""
+    over = Fraction(1, samples if penalty.scale.endswith("samples") else 1)
+    return over / 2 if penalty.scale.startswith("half") else over, over

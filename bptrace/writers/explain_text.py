@@ -70,7 +70,8 @@ class _Writer:
         """The forms in a row, as many on a line as it has room for."""
         line = lead + self._plain(step.name)
         # under the first form, or where the name is too long for that, a little further in than it
-        indent = LAYOUT.width(line) if LAYOUT.width(line) <= self.columns * 2 // 5 else LAYOUT.width(lead) - LAYOUT.width(lead.lstrip()) + 3
+        short = LAYOUT.width(line) <= self.columns * 2 // 5
+        indent = LAYOUT.width(line) if short else LAYOUT.width(lead) - LAYOUT.width(lead.lstrip()) + 3
         forms = [f" {self._plain(sign)} {self._plain(text)}" for sign, text, _ in step.shown]
         for k, form in enumerate(forms):
             room = self.sign_column - 1 if k == len(forms) - 1 else self.columns - 1

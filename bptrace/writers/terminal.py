@@ -566,7 +566,8 @@ class TextWriter:
                     yield from self.layout.broken(f"     … {said}", self.columns, 7)
                 continue
             value = self.layout.right(value, self.value_width)
-            yield f" {self.layout.right(number, 5)}  {self.layout.padded(text, size)}  {mark} {value}  {self.layout.right(running, 14)}"
+            left = f" {self.layout.right(number, 5)}  {self.layout.padded(text, size)}"
+            yield f"{left}  {self.layout.padded(mark, self.sign_width)} {value}  {self.layout.right(running, 14)}"
         closing = numbers.fill(pieces(part.closing))
         value = numbers.text(part.ref)
         left = f" {part.name}" if closing == value else f" {part.name} = {closing}"
