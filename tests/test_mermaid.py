@@ -95,3 +95,17 @@ layers:
     assert chart(text) == (
         'flowchart LR\n  n1["x"]\n  n2["memory: lstm, gates i, f, g, o"]\n  n3["o: dense"]\n  n1 --> n2\n  n2 --> n3\n'
     )
+
+
+def test_images_of_many_places_are_boxes() -> None:
+    text = """
+data: {inputs: [[[SIDE]]]}
+layers:
+  - {type: conv2d, name: c, channels: 1, kernel: 3, activation: relu}
+  - {type: max_pool, name: p, kernel: 2}
+  - {type: flatten, name: flat}
+  - {type: dense, name: o, units: 2}
+"""
+    large = chart(text.replace("SIDE", ", ".join(["[1, 2, 3, 4, 5, 6, 7, 8]"] * 8)))
+    assert re.findall(r'\["(.*)"\]', large) == ["x", "c: conv2d, relu", "p: max_pool", "flat: flatten", "o: dense"]
+    assert large.count("-->") == 4

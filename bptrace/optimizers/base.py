@@ -205,7 +205,7 @@ class Updates:
         if not isinstance(given, float):
             self.complaints.append(Complaint(("state", name), f"state {name} is one number", "a number"))
             given = 1.0
-        before = self.graph.leaf(id, (), [given], phase="parameter", symbol=Own(symbol), word="state")
+        before = self.graph.leaf(id, (), [given], phase="setting", symbol=Own(symbol))
         after = self.graph.add(f"new.{id}", op, before, *inputs, phase="update", symbol=Own(f"new {symbol}"))
         self.carry[before] = after
         return before, after

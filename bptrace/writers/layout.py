@@ -82,7 +82,7 @@ class Layout:
         depth, used, started = 0, 0, False
         for place, character in enumerate(text):
             used += self.width(character)
-            if used > columns:
+            if used > columns and best:
                 break
             depth += (character in "([") - (character in ")]")
             started = started or (place >= indent and character not in " =≈")

@@ -99,7 +99,7 @@ class _Layers:
         try:
             edges = list(self._edges())
         except _TooManyError:
-            return ""
+            return self._boxes() if self._reads_images() else ""
         except _NoUnitsError:
             return self._boxes()
         lines: list[str] = []
@@ -111,8 +111,12 @@ class _Layers:
             lines += self._group(name, node, self._title(name))
         return _drawn(lines, edges)
 
+    def _reads_images(self) -> bool:
+        """Whether some layer slides a window over channels, with the same weights at every place."""
+        return any("channel" in node.axes for node in self.outputs.values())
+
     def _boxes(self) -> str:
-        """A box a layer, where units alone would not tell what the layers read."""
+        """A box a layer, where units alone would not tell what the layers read, or are too many."""
         self.ids.clear()
         edges: dict[Edge, None] = {}
         for node in self.assembly.graph.stored():
