@@ -107,5 +107,5 @@ layers:
   - {type: dense, name: o, units: 2}
 """
     large = chart(text.replace("SIDE", ", ".join(["[1, 2, 3, 4, 5, 6, 7, 8]"] * 8)))
-    assert re.findall(r'\["(.*)"\]', large) == ["x", "c: conv2d, relu", "p: max_pool", "flat: flatten", "o: dense"]
-    assert large.count("-->") == 4
+    assert re.findall(r'\["(.*)"\]', large) == ["x", "c: conv2d, relu", "p: max_pool", "o: dense"]
+    assert large.count("-->") == 3

@@ -70,8 +70,8 @@ def find(graph: Graph, text: str) -> tuple[Node, int | None]:
         derived = graph.by_id.get(f"{prefix}.{node.id}")
         if derived is not None:
             return derived, element
-    known = tuple(graph.by_id) + tuple(graph.element_ids)
-    near = nearest(text, [name for name in known if not name.startswith("~")])
+    known = tuple(name for name in (*graph.by_id, *graph.element_ids) if "~" not in name)  # inner ids are ours
+    near = nearest(text, known)
     raise LookupFailedError(f"there is no '{text}'" + (f"; did you mean '{near}'?" if near else ""), known)
 
 
