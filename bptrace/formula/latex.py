@@ -239,7 +239,8 @@ def _derivative(text: str) -> str:
 def _function_name(text: str) -> str:
     bare = text.rstrip("'").replace("√", "sqrt")
     primes = text[len(text.rstrip("'")) :]
-    name = symbol_latex(bare) if len(bare) == 1 or bare.endswith("_hat") else rf"\mathrm{{{_escaped(bare)}}}"
+    symbol = len(bare) == 1 or bare.endswith("_hat") or bare[1:] in ACCENTS
+    name = symbol_latex(bare) if symbol else rf"\mathrm{{{_escaped(bare)}}}"
     return name + primes
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PenaltySum(Op):
-    """λ2·square·Σw² + λ1·absolute·Σ|w| over all elements of w; operands w, λ2, λ1.
+    """Σ λ2·square·w² + Σ λ1·absolute·|w| over all elements of w; operands w, λ2, λ1.
 
     A part whose factor is 0 has no λ. `square` and `absolute` are what the scale makes of λ: 1/2 in
     λ/2·Σw², 1/N in λ/N·Σ|w|. Without `weighted` there are no λ at all.
@@ -56,9 +56,9 @@ class PenaltySum(Op):
         square, absolute = self._weights([weight[()] for weight in weights])
         parts: list[Expr] = []
         if self.square:
-            parts.append(_times(square, self.square, over_all(w, lambda element: element**2)))
+            parts.append(over_all(w, lambda element: _times(square, self.square, element**2)))
         if self.absolute:
-            parts.append(_times(absolute, self.absolute, over_all(w, lambda element: Function("abs", (element,)))))
+            parts.append(over_all(w, lambda element: _times(absolute, self.absolute, Function("abs", (element,)))))
         return parts[0] if len(parts) == 1 else Sum(tuple(parts))
 
     def _slope(self, w: Node, weights: tuple[Node, ...]) -> tuple[Op, tuple[Node, ...]]:
