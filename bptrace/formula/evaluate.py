@@ -242,7 +242,7 @@ def _within_a_turn(x: Decimal) -> Decimal:
 
 _TWO_OVER_ROOT_PI = Decimal("1.1283791670955125738961589031215451716881012586579977136881714434212849368829868")
 
-_RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
+HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
     "=": lambda a, b: a == b,
@@ -284,7 +284,7 @@ def evaluate(expr: Expr, lookup: Lookup, arithmetic: Arithmetic, worked: Callabl
             case Function(name, arguments):
                 return a.after(a.function(name, [value(argument) for argument in arguments]))
             case Choice(left, relation, right, then, otherwise):
-                return value(then if _RELATIONS[relation](value(left), value(right)) else otherwise)
+                return value(then if HOLDS[relation](value(left), value(right)) else otherwise)
             case Worked(of):
                 return value(of) if worked is None else worked(e)
             case _:

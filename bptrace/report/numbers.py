@@ -13,7 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from bptrace.formula.evaluate import Decimals, Floats, Fractions, evaluate
+from bptrace.formula.evaluate import HOLDS, Decimals, Floats, Fractions, evaluate
 from bptrace.formula.expr import Choice, Expr, Negation, Number, Ref, Worked, children, refs, worked_leaves
 from bptrace.formula.text import OPPOSITES, RELATIONS, ChoiceSlot, Piece, Slot, pieces, place
 from bptrace.graph.node import Node
@@ -30,13 +30,6 @@ LONGEST_ON_PAPER = 18
 """Characters of an inner number that somebody might still write down."""
 
 _FLOATS, _DECIMALS, _FRACTIONS = Floats(), Decimals(), Fractions()
-_HOLDS = {
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-    "=": lambda a, b: a == b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-}
 
 
 def short(value: float) -> str:
@@ -219,7 +212,7 @@ class Numbers:
 
     def _taken(self, choice: Choice) -> bool:
         left, right = (evaluate(side, self.value, self._arithmetic(side)) for side in (choice.left, choice.right))
-        return bool(_HOLDS[choice.relation](left, right))
+        return bool(HOLDS[choice.relation](left, right))
 
     def _arithmetic(self, expr: Expr) -> Any:
         sample = next((self.value(ref) for ref in refs(expr)), 0.0)
