@@ -308,9 +308,9 @@ class InverseTimeSchedule(ScheduleSpec):
 PI = number(math.pi)
 
 
-def _annealed(start: Expr, end: Expr, part: Expr) -> Expr:
-    """From `start` to `end` along half a cosine, `part` of the way."""
-    return end + (start - end) * (ONE + Function("cos", (PI * part,))) / 2
+def _annealed(start: Expr, end: Expr, done: Expr, whole: Expr) -> Expr:
+    """From `start` to `end` along half a cosine, `done` of `whole`."""
+    return end + (start - end) * (ONE + Function("cos", (PI * done / whole,))) / 2
 
 
 def _annealed_number(start: Any, end: Any, part: Any) -> Any:
@@ -328,7 +328,7 @@ class CosineRate(Timed):
 
     def value(self, *operands: Expr) -> Expr:
         t, rate, least, period = operands
-        return _annealed(rate, least, self.elapsed(t) / period)
+        return _annealed(rate, least, self.elapsed(t), period)
 
     @classmethod
     def samples(cls, rng: random.Random) -> Sequence[Sample]:
@@ -369,12 +369,12 @@ class OneCycleRate(Timed):
     def value(self, *operands: Expr) -> Expr:
         t, highest, low, least = operands
         k, peak, last = self.elapsed(t), number(self.peak), number(self.last)
-        down = (k - peak) / number(self.last - self.peak)
-        up = self._between(low, highest, k / peak)
-        return choose(k, "<=", peak, up, choose(k, ">=", last, least, self._between(highest, least, down)))
+        up = self._between(low, highest, k, peak)
+        down = self._between(highest, least, k - peak, number(self.last - self.peak))
+        return choose(k, "<=", peak, up, choose(k, ">=", last, least, down))
 
-    def _between(self, start: Expr, end: Expr, part: Expr) -> Expr:
-        return _annealed(start, end, part) if self.cosine else start + (end - start) * part
+    def _between(self, start: Expr, end: Expr, done: Expr, whole: Expr) -> Expr:
+        return _annealed(start, end, done, whole) if self.cosine else start + (end - start) * done / whole
 
     @classmethod
     def samples(cls, rng: random.Random) -> Sequence[Sample]:

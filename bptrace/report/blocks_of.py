@@ -182,10 +182,16 @@ class Blocks:
         count = node.size if chosen is None else len(chosen)
         shown = self.limits.rows // 4 if kind == "addends" else self.limits.rows
         places, left_out = self._places(node, chosen, max(1, shown), ends=kind != "addends")
-        made = list(getattr(self, f"_{kind}")(node, notation, places))
+        make = getattr(self, f"_{kind}")
         if left_out and kind != "running":
+            # what is left out is said where it is missing
+            gap = len(places) - (max(1, shown) // 2 if kind != "addends" else 0)
             command = self.limits.command(node.id, "rows")
-            made.append(Sentence(self.words("rows_left_out", count=left_out, command=command)))
+            said = Sentence("… " + self.words("rows_left_out", count=left_out, command=command))
+            made = [*make(node, notation, places[:gap]), said]
+            made += make(node, notation, places[gap:]) if places[gap:] else []
+        else:
+            made = list(make(node, notation, places))
         if kind == "running" and count > 1 and chosen is None:
             made.append(Values(str(self.words("others")), node, 1))
         return made

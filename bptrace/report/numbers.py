@@ -208,6 +208,8 @@ class Numbers:
         taken = self._taken(choice)
         relation = RELATIONS[choice.relation] if taken else OPPOSITES[choice.relation]
         branch = part.then if taken else part.otherwise
+        if len(branch) == 1 and isinstance(branch[0], ChoiceSlot):
+            return self._choice(branch[0])  # of a choice within a choice, the reason that decided
         return f"{self.fill(branch)} since {self.fill(part.left)} {relation} {self.fill(part.right)}"
 
     def _taken(self, choice: Choice) -> bool:
