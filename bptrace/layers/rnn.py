@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from bptrace.graph.node import Node
 from bptrace.layers.functions import Activation
 from bptrace.layers.recurrent import Recurrent
@@ -16,7 +18,7 @@ class Rnn(Recurrent):
     gates: ClassVar[tuple[str, ...]] = ("",)
 
     type: Literal["rnn"]
-    activation: Activation = TANH
+    activation: Activation = Field(default_factory=lambda: TANH)
 
     def step(self, direction: Direction, t: int, x: Node, before: dict[str, Node]) -> dict[str, Node]:
         return {"h": direction.gate("", t, x, before["h"], self.activation, to="h")}
