@@ -54,6 +54,8 @@ new.w5 = new.o.W[1,1]                                          iteration 1 of 1
  feeds into: nothing in this iteration; w5 of iteration 2
 """
 
+REASON = re.compile(r" since [^ ]+ [=≠<>≤≥] [^ ]+")
+"""Why a branch was taken: its `=` compares and gives no value."""
 LINE = re.compile(r" ([=≈]) +")
 
 
@@ -82,7 +84,7 @@ def true_lines(shown: list[str]) -> int:
     """
     judged = 0
     for line in shown:
-        parts = LINE.split(line.strip())
+        parts = LINE.split(REASON.sub("", line).strip())
         numbers = []
         for sign, text in zip(parts[1::2], parts[2::2], strict=True):
             try:
