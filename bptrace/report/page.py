@@ -113,7 +113,9 @@ class Page:
         """Gradients by data stand on the page where nothing is trained; else they can be asked for."""
         if self.network.graph or not self.network.optimizer or self.options.only:
             return set()
-        return {f"grad.{node.id}" for node in self.assembly.graph.nodes if node.phase == "data"}
+        data = [node.id for node in self.assembly.graph.nodes if node.phase == "data"]
+        steps = tuple(f"grad.{id}@" for id in data)  # the time steps of a sequence
+        return {f"grad.{id}" for id in data} | {n.id for n in self.assembly.graph.nodes if n.id.startswith(steps)}
 
     def _layer_heading(self, layer: str, phase: str) -> str:
         title = self.assembly.titles.get(layer)
