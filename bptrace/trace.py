@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bptrace.engine.values import Values, nested
 from bptrace.errors import RunError, UsageError
-from bptrace.graph.lookup import LookupFailedError, find
+from bptrace.graph.lookup import LookupFailedError, column, find
 from bptrace.graph.node import Node
 
 if TYPE_CHECKING:
@@ -135,10 +135,10 @@ class Trace:
             raise UsageError(str(error)) from None
         if element is not None:
             return plain(values.flat(node)[element])
-        column = _column(values.assembly, text, node)
-        if column is not None:
+        places = column(graph, text, node)
+        if places is not None:
             flat = values.flat(node)
-            return [plain(flat[k]) for k in column]
+            return [plain(flat[k]) for k in places]
         return _nested(values, node)
 
     def __getitem__(self, text: str) -> Any:
@@ -198,25 +198,3 @@ def plain(number: float | Decimal | Fraction) -> Any:
 
 def _nested(values: Values, node: Node) -> Any:
     return nested([plain(x) for x in values.flat(node)], node.shape)
-
-
-def _column(assembly: Assembly, text: str, node: Node) -> Sequence[int] | None:
-    """Where the numbers of one unit stand, one a sample, if `text` is the name of a unit."""
-    graph = assembly.graph
-    if text.strip() in graph.by_id or "sample" not in node.axes:
-        return None
-    name = next((name for name in _tails(text.strip()) if len(graph.element_ids.get(name, ())) == 1), None)
-    if name is None:
-        return None
-    place = graph.element_ids[name][0][1]
-    samples = node.shape[node.axes.index("sample")]
-    others = node.size // samples
-    if node.axes.index("sample") == 0:
-        return range(place, node.size, others)
-    return range(place * samples, (place + 1) * samples)
-
-
-def _tails(text: str) -> list[str]:
-    """`grad.out_h1` and what follows each of its dots."""
-    parts = text.split(".")
-    return [".".join(parts[k:]) for k in range(len(parts))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -158,9 +157,3 @@ def read_stdin() -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"-: the input is not UTF-8 (byte {error.start + 1})") from None
-
-
-def same_file(one: str, other: str) -> bool:
-    """Whether two paths are the same existing file."""
-    a, b = Path(one), Path(other)
-    return a.exists() and b.exists() and a.samefile(b)

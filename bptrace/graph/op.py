@@ -100,9 +100,6 @@ class Op:
     """Base of all operations; frozen, so that equal ops are interchangeable."""
 
     name: ClassVar[str] = ""
-    linear: ClassVar[bool] = False
-    """Whether every derivative rule is linear in the operands, so that constant factors of a
-    cotangent can be drawn to the front."""
     elementwise: ClassVar[bool] = False
     """Whether each element is computed from the same places of the operands (and from numbers), so
     that several such nodes whose arrays lie side by side can be computed as one."""

@@ -33,7 +33,6 @@ class Unary(Pointwise):
     reads: ClassVar[str] = "a"
     """What the derivative reads: the argument `z`, the result `a`, or both, `za`."""
     sign: ClassVar[str] = ""
-    smooth: ClassVar[bool] = True
     whole_slope: ClassVar[bool] = False
     """Whether the derivative is a whole number everywhere."""
 
@@ -264,7 +263,6 @@ class Relu(Unary):
     name = "relu"
     sign = "relu"
     reads = "z"
-    smooth = False
     whole_slope = True
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
@@ -292,7 +290,6 @@ class LeakyRelu(Unary):
     name = "leaky_relu"
     sign = "f"
     reads = "z"
-    smooth = False
     negative_slope: float = 0.01
 
     def compute(self, *arrays: Array) -> Array:
@@ -336,7 +333,6 @@ class Selu(Unary):
     name = "selu"
     sign = "f"
     reads = "z"
-    smooth = False
     alpha: float = 1.6732632423543772848170429916717
     scale: float = 1.0507009873554804934193349852946
 
@@ -487,7 +483,6 @@ class HardSigmoid(Unary):
     name = "hard_sigmoid"
     sign = "f"
     reads = "z"
-    smooth = False
 
     def compute(self, *arrays: Array) -> Array:
         return np.clip(arrays[0] / 6.0 + 0.5, 0.0, 1.0)
@@ -509,7 +504,6 @@ class HardTanh(Unary):
     name = "hard_tanh"
     sign = "f"
     reads = "z"
-    smooth = False
     whole_slope = True
 
     def compute(self, *arrays: Array) -> Array:
@@ -531,7 +525,6 @@ class Step(Unary):
     name = "step"
     sign = "step"
     reads = "z"
-    smooth = False
     whole_slope = True
 
     def compute(self, *arrays: Array) -> Array:
@@ -618,7 +611,6 @@ class Abs(Unary):
     name = "abs"
     sign = "abs"
     reads = "z"
-    smooth = False
     whole_slope = True
 
     def compute(self, *arrays: Array) -> Array:

@@ -47,7 +47,6 @@ class Copy(Pointwise):
     """The same value under another name."""
 
     name = "copy"
-    linear = True
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         return [(np.copyto, (out, arrays[0]))]
@@ -74,7 +73,6 @@ class Scale(Pointwise):
     """A constant times the operand: -x, x/4, 3·x."""
 
     name = "scale"
-    linear = True
     factor: Fraction = Fraction(-1)
     text: str = ""
 
@@ -112,7 +110,6 @@ class Add(Pointwise):
     """The sum of any number of operands."""
 
     name = "add"
-    linear = True
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         if len(arrays) == 1:
@@ -142,7 +139,6 @@ class Add(Pointwise):
 
 class Subtract(Pointwise):
     name = "subtract"
-    linear = True
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         return [(np.subtract, (*arrays, out))]

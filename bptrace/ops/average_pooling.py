@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 class Average(Pooling):
     """Base of the averages: `divisors` are the elements counted in each window, axis by axis."""
 
-    linear = True
     divisors: tuple[tuple[int, ...], ...] = ((1,),)
 
     @property
@@ -148,7 +147,6 @@ class AverageSpread(Average):
 class Adaptive(Op):
     """Base: windows of nearly the same size that together cover all places of each channel."""
 
-    linear = True
     source: Shape = (1,)
     count: Shape = (1,)
     last: bool = False

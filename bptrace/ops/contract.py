@@ -35,7 +35,6 @@ class Contract(Op):
     """
 
     name = "contract"
-    linear = True
     left: str = "nk"
     right: str = "jk"
     out: str = "nj"

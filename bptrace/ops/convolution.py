@@ -37,7 +37,6 @@ class Trilinear(Op):
     With `last` the channels of x and z come last. `swapped` writes the second factor first.
     """
 
-    linear = True
     grid: Grid = ONE_PLACE
     groups: int = 1
     last: bool = False

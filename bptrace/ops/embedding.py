@@ -76,7 +76,6 @@ class EmbedBack(Op):
     """out[v, u] = Σ g[..., u] over the places where x is v; operands x and g."""
 
     name = "embed_back"
-    linear = True
     vocabulary: int = 1
 
     def shape(self, *shapes: Shape) -> Shape:

@@ -37,7 +37,6 @@ class Products(Op):
     """
 
     name = "products"
-    linear = True
     terms: tuple[str, ...] = ("nk,jk", "nm,jm", "j")
     out: str = "nj"
     swapped: bool = False

@@ -67,7 +67,6 @@ class Total(Reduction):
     """The sum."""
 
     name = "sum"
-    linear = True
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         return [(np.add.reduce, (arrays[0], self.axes if len(self.axes) > 1 else self.axes[0], None, out))]
@@ -89,7 +88,6 @@ class Mean(Reduction):
     """The arithmetic mean."""
 
     name = "mean"
-    linear = True
 
     def count(self, shape: Shape) -> int:
         count = 1

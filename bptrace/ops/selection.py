@@ -126,7 +126,6 @@ class Take(Op):
     """The places `places` (from 0) of an axis; a place may be taken more than once."""
 
     name = "take"
-    linear = True
     places: tuple[int, ...] = (0,)
     axis: int = 0
 
@@ -160,7 +159,6 @@ class PutBack(Op):
     """Adds each place of the operand to the place it was taken from."""
 
     name = "put_back"
-    linear = True
     places: tuple[int, ...] = (0,)
     axis: int = 0
     extent: int = 1

@@ -25,7 +25,6 @@ def random_values(rng: random.Random, *shape: int) -> Any:
 class View(Op):
     """Base of the views: the result shares the operand's numbers wherever NumPy can."""
 
-    linear = True
 
     def compute(self, *arrays: Array) -> Array:
         view = self.view(*arrays)

@@ -146,7 +146,6 @@ class Ahead(Equation):
     """
 
     name = "ahead"
-    linear = True
     rate_inside: bool = False
 
     def numbers(self, *arrays: Array) -> Array:

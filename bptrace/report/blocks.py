@@ -162,15 +162,7 @@ class Sentence:
     text: str
 
 
-@dataclass(slots=True)
-class Picture:
-    """A quantity with rows and columns, drawn as a small matrix."""
-
-    title: str
-    rows: list[list[Ref]]
-
-
-Part = Lines | Table | Rows | Columns | RunningSum | Values | Summary | Sentence | Picture | Agreement | Given
+Part = Lines | Table | Rows | Columns | RunningSum | Values | Summary | Sentence | Agreement | Given
 
 
 @dataclass(slots=True)

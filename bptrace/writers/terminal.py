@@ -18,7 +18,6 @@ from bptrace.report.blocks import (
     Line,
     Lines,
     Part,
-    Picture,
     Row,
     Rows,
     RunningSum,
@@ -273,10 +272,6 @@ class TextWriter:
                     yield from self._with_value(f" {name}", " ", self._fill_ref(ref), 4)
             case Sentence(text):
                 yield from self.layout.broken(f" {text}", self.columns, 3)
-            case Picture():
-                yield f"  {part.title}"
-                for row in part.rows:
-                    yield "  " + "  ".join(self.layout.right(self._fill_ref(ref), 8) for ref in row)
 
     # numbers
 
