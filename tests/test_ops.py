@@ -14,6 +14,7 @@ import pytest
 from support.calculator import name, numbers, typed
 from support.interpreter import Values, places, run, value_of
 from support.ops import Case, all_cases, cases, every_class, every_op, leaves_of, tiny
+from support.scratch import bound
 
 from bptrace.formula.evaluate import Decimals, Floats
 from bptrace.formula.expr import Expr, Ref, refs, worked
@@ -138,7 +139,7 @@ def test_bind_is_compute(case: Case, layout: str) -> None:
         with np.errstate(all="ignore"):
             expected = np.asarray(op.compute(*arrays))
             out = np.full(expected.shape, np.nan)
-            calls = list(op.bind(out, *operands, scratch=lambda shape: np.full(shape, np.nan)))
+            calls = bound(op, out, operands)
             results = []
             for _ in range(2):
                 for function, arguments in calls:

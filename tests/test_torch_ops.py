@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason='PyTorch is not installed: pip insta
 import torch.nn.functional as F  # noqa: E402 - after the skip
 from support.derivatives import pulled_back  # noqa: E402
 from support.ops import Case, all_cases, differentiable, every_op  # noqa: E402
+from support.scratch import bound  # noqa: E402
 from support.torch_network import ACTIVATIONS, LOSSES  # noqa: E402
 
 from bptrace.ops.contract import Contract  # noqa: E402
@@ -278,7 +279,7 @@ def test_contraction_is_einsum(labels: str) -> None:
     op = Contract(left, right, out)
     compare(op, (a, b), lambda a, b: torch.einsum(labels, a, b))
     result = np.full(op.shape(a.shape, b.shape), np.nan)
-    for function, arguments in op.bind(result, a, b, scratch=np.empty):
+    for function, arguments in bound(op, result, (a, b)):
         function(*arguments)
     np.testing.assert_allclose(result, np.einsum(labels, a, b), rtol=1e-13, atol=1e-14)
     for bias in sorted({out, out[-1:], out[:1], ""}):

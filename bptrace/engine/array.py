@@ -14,8 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bptrace.engine.layout import Layout, changing_nodes, is_table, state_leaves
+from bptrace.engine.workspace import Workspace
 from bptrace.errors import UsageError
-from bptrace.graph.node import Node, Shape
+from bptrace.graph.node import Node
 from bptrace.graph.op import Call, Op
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class ArrayEngine:
         self._calls: list[Callable[[], Any]] = []
         self._updates: list[Callable[[], Any]] = []
         self._tables: list[tuple[Array, Array]] = []
-        self._work: dict[tuple[Shape, int], Array] = {}
+        self._still: set[int] = set()  # the arrays that no iteration changes
+        self._work = Workspace(self.np, self._arrange)
         self._bind_leaves(layout.nodes)
         self._bind_plan(layout.nodes, changing_nodes(assembly, constant is None))
         self._loss = layout.offsets.get(graph.loss, -1) if graph.loss is not None else -1
@@ -134,34 +136,33 @@ class ArrayEngine:
         read = {operand for node in chosen for operand in node.inputs}
         # a new state that nothing reads can wait until the row is recorded and then replace the old one
         late = {t for t in targets if t not in read and t not in self._arrays and targets.count(t) == 1}
+        self._still = {id(array) for node, array in self._arrays.items() if node not in changing}
         for node in chosen:
             if node in self._arrays or node in late:
                 continue
             view = node.op.view(*self._operands(node)) if node.inline and node.inputs else None
             if view is not None:
                 self._arrays[node] = view
+                if node not in changing:
+                    self._still.add(id(view))
                 continue
             out = self._slot(node) if node in self.layout.offsets else self.np.empty(node.shape)
             self._arrays[node] = out
-            calls = self._calls if node in changing else self._fixed
-            calls += self._bound(node.op, self._operands(node), out)
+            if node not in changing:
+                self._still.add(id(out))
+            calls = self._bound(node.op, self._operands(node), out)
+            (self._calls if node in changing else self._fixed).extend(calls)
         self._bind_updates(leaves, late)
 
     def _operands(self, node: Node) -> list[Array]:
         return [self._arrays[operand] for operand in node.inputs]
 
     def _kernel(self, op: Op, operands: list[Array], out: Array) -> list[Call]:
-        taken: dict[Shape, int] = {}
+        return list(op.bind(out, *operands, scratch=self._work.kernel()))
 
-        def scratch(shape: Shape) -> Array:
-            # kernels run one after the other, so they share their work space
-            taken[shape] = taken.get(shape, 0) + 1
-            key = (shape, taken[shape])
-            if key not in self._work:
-                self._work[key] = self.np.empty(shape)
-            return self._work[key]
-
-        return list(op.bind(out, *operands, scratch=scratch))
+    def _arrange(self, source: Array, call: Call) -> None:
+        """Copy an operand into another order: once if it never changes, else in every iteration."""
+        (self._fixed if id(source) in self._still else self._calls).append(_callable(*call))
 
     # the new state
 

@@ -9,7 +9,7 @@ tests compare them on every element. Ops know no names, no ids and no layout of 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -71,9 +71,18 @@ def formula_of(node: Node, index: Index) -> Expr:
 
 
 class Scratch(Protocol):
-    """Gives work space of a shape to a kernel, reused in every iteration."""
+    """Gives work space to a kernel, reused in every iteration."""
 
-    def __call__(self, shape: Shape) -> Array: ...
+    def __call__(self, shape: Shape) -> Array:
+        """An array of a shape, with whatever other kernels left in it."""
+
+    def arranged(
+        self, source: Array, how: Hashable, shape: Shape, arrange: Callable[[Array], Iterable[Call]]
+    ) -> Array:
+        """An operand in another order: zeros of a shape into which the calls of `arrange` copy it.
+
+        Done once for all kernels that ask for the same `source` in the same way (`how`).
+        """
 
 
 Sample = tuple["Op", tuple[Any, ...]]

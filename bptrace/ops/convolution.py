@@ -10,7 +10,7 @@ weights (W from z and x). So the rules of each are the other two.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ from bptrace.formula.expr import ZERO, Expr, Index
 from bptrace.graph.node import Node, Shape
 from bptrace.graph.op import Call, Emit, Op, Operand, Read, Sample, Scratch, Term
 from bptrace.ops.arithmetic import random_array
+from bptrace.ops.columns import add_windows, columns_shape, flat, matrix_product, packed, samples_last, windows_of
 from bptrace.ops.lazy import np
 from bptrace.ops.reduction import Total
 from bptrace.ops.shaping import Expand
-from bptrace.ops.windows import TAP_LETTERS, WINDOW_LETTERS, Grid, Tap, fresh, linear, nested, product
+from bptrace.ops.windows import TAP_LETTERS, WINDOW_LETTERS, Grid, fresh, linear, nested, product
 
 if TYPE_CHECKING:
     from bptrace.graph.op import Array
@@ -124,12 +125,11 @@ class Convolution(Trilinear):
         return out
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
-        x, z = self.view_of(arrays[0]), self.view_of(out)
-        columns = scratch(_columns_shape(self.grid, x))
-        yield from _gather(self.grid, x, columns)
-        weights = yield from _packed(self.split_weights(arrays[1]), 2, scratch)
+        z = samples_last(self.view_of(out))
+        columns = windows_of(self.grid, arrays[0], self.view_of(arrays[0]), scratch)
+        weights = yield from packed(self.split_weights(arrays[1]), 2, scratch)
         made = z if z.flags.c_contiguous else scratch(z.shape)
-        yield _matrix_product(weights, _flat(columns, 2 + self.grid.rank), _flat(made, 2))
+        yield matrix_product(weights, columns, flat(made, 2))
         if arrays[2:]:
             yield np.add, (made, _per_channel(arrays[2], z), z)
         elif made is not z:
@@ -204,18 +204,13 @@ class ConvolutionInput(Trilinear):
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         x = self.view_of(out)
-        errors = yield from _packed(self.view_of(arrays[0]), 2, scratch)
-        weights = yield from _packed(self.split_weights(arrays[1]), 2, scratch)
-        columns = scratch(_columns_shape(self.grid, x))
-        yield _matrix_product(weights.transpose(0, 2, 1), errors, _flat(columns, 2 + self.grid.rank))
+        errors = yield from packed(samples_last(self.view_of(arrays[0])), 2, scratch)
+        weights = yield from packed(self.split_weights(arrays[1]), 2, scratch)
+        columns = scratch(columns_shape(self.grid, x))
+        yield matrix_product(weights.transpose(0, 2, 1), errors, columns)
+        yield from add_windows(self.grid, columns, x, scratch)
         if arrays[2:]:
-            yield np.copyto, (x, _per_channel(arrays[2], x))
-        else:
-            yield out.fill, (0.0,)
-        for tap in self.grid.taps():
-            into = x[tap.places]
-            if into.size:
-                yield np.add, (into, _of_tap(columns, tap)[tap.windows], into)
+            yield np.add, (x, _per_channel(arrays[2], x), x)
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         z, weights = operands[:2]
@@ -286,13 +281,10 @@ class ConvolutionWeights(Trilinear):
         return out
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
-        x = self.view_of(arrays[1])
-        errors = yield from _packed(self.view_of(arrays[0]), 2, scratch)
-        columns = scratch(_columns_shape(self.grid, x))
-        yield from _gather(self.grid, x, columns)
+        errors = yield from packed(samples_last(self.view_of(arrays[0])), 2, scratch)
+        columns = windows_of(self.grid, arrays[1], self.view_of(arrays[1]), scratch)
         made = out if out.flags.c_contiguous else scratch(out.shape)
-        flat = _flat(columns, 2 + self.grid.rank)
-        yield _matrix_product(errors, flat.transpose(0, 2, 1), _flat(self.split_weights(made), 2))
+        yield matrix_product(errors, columns.transpose(0, 2, 1), flat(self.split_weights(made), 2))
         if made is not out:
             yield np.copyto, (out, made)
 
@@ -356,57 +348,6 @@ def _with_bias(total: Expr, bias: Sequence[Operand], channel: Any) -> Expr:
     if not bias:
         return total
     return bias[0][channel] if total == ZERO else total + bias[0][channel]
-
-
-# kernels
-
-
-def _flat(array: Array, kept: int) -> Array:
-    """(groups, rows..., columns...) as (groups, rows, columns); `kept` axes come before the columns."""
-    rows = 1
-    for extent in array.shape[1:kept]:
-        rows *= extent
-    return array.reshape(array.shape[0], rows, -1)
-
-
-def _packed(array: Array, kept: int, scratch: Scratch) -> Generator[Call, None, Array]:
-    """The array as (groups, rows, columns): a view, or a copy that is renewed in every run."""
-    flat = _flat(array, kept)
-    if np.shares_memory(flat, array):
-        return flat
-    copy = scratch(array.shape)
-    yield np.copyto, (copy, array)
-    return _flat(copy, kept)
-
-
-def _columns_shape(grid: Grid, x: Array) -> Shape:
-    return (*x.shape[:2], *grid.kernel, x.shape[2], *grid.count)
-
-
-def _of_tap(columns: Array, tap: Tap) -> Array:
-    """The part of `columns` that one tap reads: (groups, in, N, *count)."""
-    index: Any = (slice(None), slice(None), *tap.at)
-    part: Array = columns[index]
-    return part
-
-
-def _gather(grid: Grid, x: Array, columns: Array) -> Iterator[Call]:
-    """Lay the windows of x side by side: `columns` is (groups, in, *kernel, N, *count)."""
-    for tap in grid.taps():
-        into = _of_tap(columns, tap)
-        if not tap.whole:
-            yield into.fill, (0.0,)
-        read = x[tap.places]
-        if read.size:
-            yield np.copyto, (into[tap.windows], read)
-
-
-def _matrix_product(left: Array, right: Array, out: Array) -> Call:
-    """One product a group."""
-    if left.shape[0] == 1 and out.flags.c_contiguous:
-        dot: Callable[..., Any] = left[0].dot
-        return dot, (right[0], out[0])
-    return np.matmul, (left, right, out)
 
 
 def _per_channel(bias: Array, data: Array) -> Array:

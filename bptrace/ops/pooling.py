@@ -17,6 +17,8 @@ from bptrace.ops.lazy import np
 from bptrace.ops.windows import TAP_LETTERS, WINDOW_LETTERS, Grid, Tap, fresh, nested, product
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bptrace.graph.op import Array
 
 
@@ -173,19 +175,20 @@ class WindowChoice(Pooling):
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         x, y = map(self.view_of, arrays)
-        free = scratch(y.shape)
-        yield free.fill, (1.0,)
+        here, taken = _flags(scratch, y.shape), _flags(scratch, y.shape)
+        yield taken.fill, (False,)
         for tap in self.grid.taps():
             part = self.of_tap(out, tap)
             if not tap.whole:
                 yield part.fill, (0.0,)
             if not x[tap.places].size:
                 continue
-            part = part[tap.windows]
-            yield np.equal, (x[tap.places], y[tap.windows], part)
+            found, gone = here[tap.windows], taken[tap.windows]
+            yield np.equal, (x[tap.places], y[tap.windows], found)
             if self.ties == "first":
-                yield np.multiply, (part, free[tap.windows], part)
-                yield np.subtract, (free[tap.windows], part, free[tap.windows])
+                yield np.greater, (found, gone, found)
+                yield np.logical_or, (gone, found, gone)
+            yield np.copyto, (part[tap.windows], found)
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         x, y = operands
@@ -239,9 +242,14 @@ class WindowScatter(Pooling):
         part = scratch(y.shape)
         yield out.fill, (0.0,)
         for tap in self.grid.taps():
-            if x[tap.places].size:
-                yield np.multiply, (y, self.of_tap(arrays[1], tap), part)
-                yield np.add, (x[tap.places], part[tap.windows], x[tap.places])
+            chosen, into = self.of_tap(arrays[1], tap), x[tap.places]
+            if not into.size:
+                continue
+            if self.grid.apart:  # no other window reads these places
+                yield np.multiply, (y[tap.windows], chosen[tap.windows], into)
+            else:
+                yield np.multiply, (y, chosen, part)
+                yield np.add, (into, part[tap.windows], into)
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         y, chosen = operands
@@ -280,6 +288,12 @@ class WindowGather(Pooling):
     @classmethod
     def samples(cls, rng: random.Random) -> Sequence[Sample]:
         return [(op, (x, chosen)) for op, _, _, x, chosen in _choices(cls, rng)]
+
+
+def _flags(scratch: Scratch, shape: Shape) -> NDArray[np.bool_]:
+    """Work space of truth values, an eighth of that of numbers."""
+    numbers = scratch(shape)
+    return numbers.reshape(-1).view(bool)[: numbers.size].reshape(shape)
 
 
 # samples

@@ -63,6 +63,12 @@ class Grid:
     def words(self) -> tuple[str, ...]:
         return WORDS[self.rank]
 
+    @property
+    def apart(self) -> bool:
+        """Whether no two windows read the same place."""
+        axes = zip(self.kernel, self.stride, self.dilation, strict=True)
+        return all(stride > (size - 1) * step for size, stride, step in axes)
+
     def place(self, axis: int, window: Any, tap: Any) -> Any:
         """The place that a tap of a window reads; a text where one of them is a letter."""
         step = self.dilation[axis]
