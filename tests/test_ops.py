@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from support.interpreter import Values, places, run, value_of
 from support.ops import Case, all_cases, cases, every_class, every_op, leaves_of, tiny
 from support.scratch import bound
 
+from bptrace.engine.batching import beside
 from bptrace.formula.evaluate import Decimals, Floats
 from bptrace.formula.expr import Expr, Ref, refs, worked
 from bptrace.formula.text import pieces, symbols
@@ -156,6 +158,46 @@ def test_bind_is_compute(case: Case, layout: str) -> None:
         np.testing.assert_allclose(results[0], expected, rtol=1e-14, atol=1e-15)
         np.testing.assert_array_equal(results[0], results[1])
         np.testing.assert_allclose(out, moved, rtol=1e-13, atol=1e-15)
+
+
+@each(CASES)
+def test_stacked_is_compute(case: Case) -> None:
+    """Two results in one call: of other operands each, or of one operand for both."""
+    for op, arrays in variants(case):
+        for shared in range(-1, len(arrays) if len(arrays) > 1 else 0):
+            which = [k != shared for k in range(len(arrays))]
+            together = op.stacked(which)
+            if together is None:
+                continue
+            others = [array * 0.75 if many else array for array, many in zip(arrays, which, strict=True)]
+            stacks = [
+                np.stack(pair) if many else pair[0]
+                for pair, many in zip(zip(arrays, others, strict=True), which, strict=True)
+            ]
+            if op.elementwise:
+                rank = 1 + max(array.ndim for array in arrays)
+                stacks = [beside(stack, many, rank) for stack, many in zip(stacks, which, strict=True)]
+            with np.errstate(all="ignore"):
+                expected = np.stack([op.compute(*arrays), op.compute(*others)])
+                out = np.full(expected.shape, np.nan)
+                for function, arguments in bound(together, out, stacks):
+                    function(*arguments)
+            np.testing.assert_allclose(out, expected, rtol=1e-13, atol=1e-15)
+
+
+@each(CASES)
+def test_ahead_is_compute(case: Case) -> None:
+    """A kernel cut in two gives the same, wherever it can be cut."""
+    for op, arrays in variants(case):
+        for ready in itertools.product((False, True), repeat=min(len(arrays), 6)):
+            parts = op.ahead((*ready, *(False for _ in arrays[6:])))
+            if parts is None:
+                continue
+            out = np.full(op.compute(*arrays).shape, np.nan)
+            for part, chosen in parts:
+                for function, arguments in bound(part, out, [arrays[k] for k in chosen]):
+                    function(*arguments)
+            np.testing.assert_allclose(out, op.compute(*arrays), rtol=1e-13, atol=1e-15)
 
 
 @each(CASES)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from bptrace.engine.batching import batched
 from bptrace.engine.layout import Layout, changing_nodes, is_table, state_leaves
 from bptrace.engine.workspace import Workspace
 from bptrace.errors import UsageError
@@ -137,21 +138,23 @@ class ArrayEngine:
         # a new state that nothing reads can wait until the row is recorded and then replace the old one
         late = {t for t in targets if t not in read and t not in self._arrays and targets.count(t) == 1}
         self._still = {id(array) for node, array in self._arrays.items() if node not in changing}
-        for node in chosen:
-            if node in self._arrays or node in late:
-                continue
+        views: set[Node] = set()
+        plan = [node for node in chosen if node not in self._arrays and node not in late]
+        for node in plan:
             view = node.op.view(*self._operands(node)) if node.inline and node.inputs else None
             if view is not None:
-                self._arrays[node] = view
-                if node not in changing:
-                    self._still.add(id(view))
-                continue
-            out = self._slot(node) if node in self.layout.offsets else self.np.empty(node.shape)
-            self._arrays[node] = out
+                views.add(node)
+            elif node in self.layout.offsets:
+                view = self._slot(node)
+            else:
+                view = self.np.empty(node.shape)
+            self._arrays[node] = view
             if node not in changing:
-                self._still.add(id(out))
-            calls = self._bound(node.op, self._operands(node), out)
-            (self._calls if node in changing else self._fixed).extend(calls)
+                self._still.add(id(view))
+        for moves, calls in ((False, self._fixed), (True, self._calls)):
+            part = [node for node in plan if (node in changing) == moves]
+            for step in batched(part, views, self._arrays):
+                calls += self._bound(step.op, list(step.operands), step.out)
         self._bind_updates(leaves, late)
 
     def _operands(self, node: Node) -> list[Array]:

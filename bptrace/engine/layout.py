@@ -8,7 +8,9 @@ next row's state.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bptrace.graph.graph import Graph
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
 
 NUMBER_BYTES = 8
+TIME_STEP = re.compile(r"@\d+")
+"""The part of an id that says at which time step."""
 
 
 class Layout:
@@ -46,6 +50,7 @@ class Layout:
         computed = [
             node for node in self.nodes if not (node.inline or isinstance(node.op, Leaf)) and node not in targets
         ]
+        computed = _families(computed)
         gradients = [node for node in update_operands(graph, leaves) if node in set(computed)]
         for node in gradients + [node for node in computed if node.phase != "check"]:
             self._place(node)
@@ -62,6 +67,33 @@ class Layout:
     def bytes(self) -> int:
         """The memory of one row."""
         return self.size * NUMBER_BYTES
+
+
+def _families(nodes: list[Node]) -> list[Node]:
+    """Nodes of time steps next to each other, so that one call can compute or add up many of them: all
+    steps of a quantity that is summed over time, of the others the nodes alike of one step after the
+    other (its gates)."""
+    over_time = {
+        operand
+        for node in nodes
+        for kind in (list(group) for _, group in groupby(sorted(node.inputs, key=_quantity), key=_quantity))
+        if len(kind) > 1
+        for operand in kind
+    }
+    families: dict[object, list[Node]] = {}
+    for node in nodes:
+        alike = _quantity(node) if node in over_time else (likeness(node), node.phase) if node.step else node
+        families.setdefault(alike, []).append(node)
+    return [node for family in families.values() for node in sorted(family, key=lambda node: node.step or 0)]
+
+
+def _quantity(node: Node) -> str:
+    return TIME_STEP.sub("", node.id)
+
+
+def likeness(node: Node) -> tuple[object, ...]:
+    """What nodes that one kernel can compute together have in common."""
+    return (node.op, node.shape, tuple(operand.shape for operand in node.inputs))
 
 
 def state_leaves(graph: Graph) -> list[Node]:

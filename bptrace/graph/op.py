@@ -28,6 +28,9 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 Term = tuple["Op", tuple[Node, ...]]
 """An operation to be given a place in the graph: an op and its operands."""
 
+Part = tuple["Op", tuple[int, ...]]
+"""A kernel that does a part of an op's work, and which of the op's operands it takes."""
+
 Read = Callable[[Node], Node]
 """Which node stands for an operand in the error path (itself, or its updated value)."""
 
@@ -132,6 +135,16 @@ class Op:
         others the plain form is computed and copied.
         """
         return [(_copy_result, (self.compute, arrays, out))]
+
+    def stacked(self, which: Sequence[bool]) -> Op | None:
+        """The op that makes many such results in one call, along a new first axis of the result and of
+        the operands of `which` it is said; None where there is none."""
+        return self if self.elementwise else None
+
+    def ahead(self, ready: Sequence[bool]) -> tuple[Part, Part] | None:
+        """The op as two kernels: what the operands that are `ready` allow, and what then remains to be
+        added to it; None where it cannot be cut."""
+        return None
 
     def compute(self, *arrays: Array) -> Array:
         """The kernel in its plain form: the result as a new array."""

@@ -13,6 +13,7 @@ from bptrace.graph.node import Node, Shape
 from bptrace.graph.op import Call, Emit, Op, Operand, Read, Sample, Scratch, Term
 from bptrace.ops.lazy import np
 from bptrace.ops.leaves import Fill
+from bptrace.ops.stacks import runs
 
 if TYPE_CHECKING:
     from bptrace.graph.op import Array
@@ -114,6 +115,10 @@ class Add(Pointwise):
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         if len(arrays) == 1:
             return [(np.copyto, (out, arrays[0]))]
+        if len(arrays) > 2:
+            (together, *apart) = runs([(array,) for array in arrays])
+            if not apart and together.stacked[0] and out.ndim:
+                return [(np.add.reduce, (together.columns[0], 0, None, out))]
         later = [(np.add, (out, array, out)) for array in arrays[2:]]
         return [(np.add, (arrays[0], arrays[1], out)), *later]
 

@@ -8,7 +8,7 @@ other operand.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,11 @@ from bptrace.ops.shaping import Expand
 
 if TYPE_CHECKING:
     from bptrace.graph.op import Array
+
+
+STACKS = "*+"
+"""Letters of the axes along which kernels are stacked; no formula has them."""
+EINSUM = str.maketrans(STACKS, "YZ")
 
 
 @dataclass(frozen=True)
@@ -76,27 +81,66 @@ class Contract(Op):
         return result
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
-        yield self._product(out, arrays[0], arrays[1])
+        yield from self._product(out, arrays[0], arrays[1], scratch)
         if self.bias is not None:
             bias = _aligned(arrays[2], self.bias, self.out)
             yield (np.subtract if self.minus else np.add), (out, bias, out)
 
-    def _product(self, out: Array, left: Array, right: Array) -> Call:
+    def stacked(self, which: Sequence[bool]) -> Contract:
+        mark = next(mark for mark in STACKS if mark not in self.out)
+        left, right, *bias = (
+            mark + own if many else own for own, many in zip(self._labels, which, strict=True)
+        )
+        return replace(self, left=left, right=right, out=mark + self.out, bias=bias[0] if bias else None)
+
+    @property
+    def _labels(self) -> tuple[str, ...]:
+        return (self.left, self.right) if self.bias is None else (self.left, self.right, self.bias)
+
+    def _product(self, out: Array, left: Array, right: Array, scratch: Scratch) -> Iterator[Call]:
         """A matrix product where the letters allow one, otherwise einsum."""
-        if len(self.left) == len(self.right) == len(self.out) == 2 and len(self.summed) == 1:
-            k = self.summed
+        k = self.summed
+        if len(self.left) == len(self.right) == len(self.out) == 2 and len(k) == 1:
             a = left if self.left[1] == k else left.T
             b = right if self.right[0] == k else right.T
-            if self.out[0] in self.left:
-                return _matmul(a, b, out)
-            return _matmul(b.T, a.T, out)
-        last = len(self.right) == 2 and len(self.summed) == 1 and self.left[-1] == self.summed
-        if last and self.out == self.left[:-1] + self.right.replace(self.summed, "") and out.flags.c_contiguous:
+            yield _matmul(a, b, out) if self.out[0] in self.left else _matmul(b.T, a.T, out)
+            return
+        if len(self.right) == 2 and len(k) == 1 and self.left[-1] == k:
             rows = left.reshape(-1, left.shape[-1])
-            b = right if self.right[0] == self.summed else right.T
-            if np.shares_memory(rows, left):
-                return _matmul(rows, b, out.reshape(-1, out.shape[-1]))
-        return _einsum, (f"{self.left},{self.right}->{self.out}", left, right, out)
+            shared = np.shares_memory(rows, left) and out.flags.c_contiguous
+            if shared and self.out == self.left[:-1] + self.right.replace(k, ""):
+                yield _matmul(rows, right if self.right[0] == k else right.T, out.reshape(-1, out.shape[-1]))
+                return
+        if len(k) > 1 and self.left[:-1] == self.right[:-1] == k and len(self.out) == 2:
+            # the gradient of weights that all time steps or positions share
+            a = yield from _rows(left, scratch)
+            b = yield from _rows(right, scratch)
+            yield _matmul(a.T, b, out) if self.out[0] == self.left[-1] else _matmul(b.T, a, out)
+            return
+        labels = f"{self.left},{self.right}->{self.out}".translate(EINSUM)
+        yield self._many_products(out, left, right) or (_einsum, (labels, left, right, out))
+
+    def _many_products(self, out: Array, left: Array, right: Array) -> Call | None:
+        """A matrix product for each place of the first axes of the result, where an operand has
+        some of these axes in front, or none."""
+        k, outer = self.summed, self.out[:-2]
+        if not outer or len(k) != 1:
+            return None
+        ends = []
+        for labels, array in ((self.left, left), (self.right, right)):
+            own, front = labels[-2:], labels[:-2]
+            in_order = front == "".join(letter for letter in outer if letter in front)
+            if len(own) != 2 or k not in own or set(own) & set(outer) or not in_order:
+                return None
+            ends.append((own, array[tuple(slice(None) if c in front else None for c in outer)] if front else array))
+        if ends[0][0].replace(k, "") != self.out[-2]:
+            ends.reverse()
+        (a_labels, a), (b_labels, b) = ends
+        if a_labels.replace(k, "") != self.out[-2] or b_labels.replace(k, "") != self.out[-1]:
+            return None
+        a = a if a_labels[1] == k else a.swapaxes(-1, -2)
+        b = b if b_labels[0] == k else b.swapaxes(-1, -2)
+        return np.matmul, (a, b, out)
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         extents = self.extents(*(operand.shape for operand in operands))
@@ -204,6 +248,16 @@ def _matmul(a: Array, b: Array, out: Array) -> Call:
     if out.flags.c_contiguous:
         return dot, (b, out)
     return np.matmul, (a, b, out)
+
+
+def _rows(array: Array, scratch: Scratch) -> Generator[Call, None, Array]:
+    """All but the last axis as one: a view, or a copy that is renewed in every run."""
+    rows = array.reshape(-1, array.shape[-1])
+    if np.shares_memory(rows, array):
+        return rows
+    copy = scratch(array.shape)
+    yield np.copyto, (copy, array)
+    return copy.reshape(rows.shape)
 
 
 def _einsum(labels: str, left: Array, right: Array, out: Array) -> None:

@@ -18,7 +18,16 @@ from bptrace.formula.expr import ZERO, Expr, Index
 from bptrace.graph.node import Node, Shape
 from bptrace.graph.op import Call, Emit, Op, Operand, Read, Sample, Scratch, Term
 from bptrace.ops.arithmetic import random_array
-from bptrace.ops.columns import add_windows, columns_shape, flat, matrix_product, packed, samples_last, windows_of
+from bptrace.ops.columns import (
+    add_windows,
+    columns_shape,
+    flat,
+    long_product,
+    matrix_product,
+    packed,
+    samples_last,
+    windows_of,
+)
 from bptrace.ops.lazy import np
 from bptrace.ops.reduction import Total
 from bptrace.ops.shaping import Expand
@@ -284,7 +293,7 @@ class ConvolutionWeights(Trilinear):
         errors = yield from packed(samples_last(self.view_of(arrays[0])), 2, scratch)
         columns = windows_of(self.grid, arrays[1], self.view_of(arrays[1]), scratch)
         made = out if out.flags.c_contiguous else scratch(out.shape)
-        yield matrix_product(errors, columns.transpose(0, 2, 1), flat(self.split_weights(made), 2))
+        yield from long_product(errors, columns, flat(self.split_weights(made), 2), scratch)
         if made is not out:
             yield np.copyto, (out, made)
 

@@ -7,6 +7,7 @@ One op for everything that recurrence adds up: a pre-activation (two products an
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from bptrace.formula.expr import ONE, Expr, Index, Number, Sum, Terms
 from bptrace.graph.node import Node, Shape
-from bptrace.graph.op import Call, Emit, MatrixForm, Op, Operand, Read, Sample, Scratch, Term
+from bptrace.graph.op import Call, Emit, MatrixForm, Op, Operand, Part, Read, Sample, Scratch, Term
 from bptrace.ops.arithmetic import Copy, Scale, copy_of, random_array, scaled, times
-from bptrace.ops.contract import Contract
+from bptrace.ops.contract import STACKS, Contract
 from bptrace.ops.lazy import np
 from bptrace.ops.reduction import Total
 from bptrace.ops.shaping import Expand
+from bptrace.ops.stacks import address, runs
 
 if TYPE_CHECKING:
     from bptrace.graph.op import Array
@@ -85,12 +87,14 @@ class Products(Op):
         return total
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
-        work = scratch(out.shape) if len(self.terms) > 1 else out
-        for k, (labels, operands) in enumerate(self.grouped(arrays)):
-            into = work if k else out
+        started = isinstance(self, _Added)
+        work = scratch(out.shape) if started or len(self.terms) > 1 else out
+        for labels, operands in self._joined(arrays):
+            into = work if started else out
             if len(labels) == 1 and set(labels[0]) <= set(self.out):
                 view = _aligned(operands[0], labels[0], self.out)
-                yield (np.add, (out, view, out)) if k else (np.copyto, (out, view))
+                yield (np.add, (out, view, out)) if started else (np.copyto, (out, view))
+                started = True
                 continue
             if labels == (self.out, self.out):
                 yield np.multiply, (*operands, into)
@@ -99,8 +103,46 @@ class Products(Op):
             else:
                 summed = tuple(i for i, letter in enumerate(labels[0]) if letter not in self.out)
                 yield np.add.reduce, (operands[0], summed, None, into)
-            if k:
+            if started:
                 yield np.add, (out, work, out)
+            started = True
+
+    def _joined(self, arrays: Sequence[Array]) -> Iterator[tuple[tuple[str, ...], Sequence[Array]]]:
+        """The terms; alike ones whose operands stand side by side, as the time steps of a gradient do,
+        as one that is summed over an axis more."""
+        for labels, group in itertools.groupby(self.grouped(arrays), key=lambda term: term[0]):
+            terms = [operands for _, operands in group]
+            if set("".join(labels)) <= set(self.out):  # nothing to be summed within a term
+                yield from ((labels, operands) for operands in terms)
+                continue
+            terms.sort(key=lambda operands: address(operands[0]))
+            for run in runs(terms):
+                if all(run.stacked):
+                    yield tuple(STACKS[0] + letters for letters in labels), run.columns
+                else:
+                    yield from ((labels, terms[k]) for k in range(run.start, run.stop))
+
+    def stacked(self, which: Sequence[bool]) -> Products | None:
+        summed = [set(term) - set(self.out + ",") for term in self.terms]
+        repeated = ["," not in term or self.terms.count(term) > 1 for term in self.terms]
+        if any(letters and many for letters, many in zip(summed, repeated, strict=True)):
+            return None  # the time steps of a gradient: they are joined within
+        mark = next(mark for mark in STACKS if mark not in self.out)
+        marks = iter(mark if many else "" for many in which)
+        terms = tuple(",".join(next(marks) + letters for letters in labels) for labels in self.labels)
+        return replace(self, terms=terms, out=mark + self.out)
+
+    def ahead(self, ready: Sequence[bool]) -> tuple[Part, Part] | None:
+        now: list[tuple[str, tuple[int, ...]]] = []
+        later: list[tuple[str, tuple[int, ...]]] = []
+        for term, (_, places) in zip(self.terms, self.grouped(range(len(ready))), strict=True):
+            (now if all(ready[k] for k in places) else later).append((term, tuple(places)))
+        if not now or not later or not any("," in term for term, _ in now):
+            return None
+        (terms, first), (others, rest) = (
+            (tuple(term for term, _ in part), tuple(k for _, places in part for k in places)) for part in (now, later)
+        )
+        return (Products(terms, self.out), first), (_Added(others, self.out), rest)
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         extents = self.extents(*(operand.shape for operand in operands))
@@ -205,6 +247,12 @@ class Products(Op):
             (cls(("nj", "nj"), "nj"), (h, random_array(rng, 3, 2))),
             (cls(("n", "nj"), "n"), (random_array(rng, 3), h)),
         ]
+
+
+class _Added(Products):
+    """A kernel alone: the terms are added to what stands in the result already."""
+
+    name = ""
 
 
 def added(emit: Emit, terms: Sequence[Term]) -> Term | None:

@@ -14,6 +14,7 @@ from bptrace.ops.arithmetic import constant_of, copy_of
 from bptrace.ops.lazy import np
 from bptrace.ops.leaves import Fill
 from bptrace.ops.shaping import View, random_values
+from bptrace.ops.stacks import runs
 
 if TYPE_CHECKING:
     from bptrace.graph.op import Array
@@ -106,8 +107,9 @@ class Stack(View):
         return np.stack(arrays, axis=self.axis)
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
-        for place, array in enumerate(arrays):
-            yield np.copyto, (out[_at(self.axis, place)], array)
+        steps = np.moveaxis(out, self.axis, 0)
+        for run in runs([(array,) for array in arrays]):
+            yield np.copyto, (steps[run.start : run.stop], run.columns[0])
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         here = at[self.axis]

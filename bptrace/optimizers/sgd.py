@@ -36,7 +36,7 @@ class Descent(Op):
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         w, rate, g = arrays
-        moved = scratch(w.shape)
+        moved = scratch(out.shape)
         return [(np.multiply, (g, rate, moved)), (np.add if self.ascend else np.subtract, (w, moved, out))]
 
     def compute(self, *arrays: Array) -> Array:
