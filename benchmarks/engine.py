@@ -171,8 +171,8 @@ def contestants(case: Case) -> dict[str, Step]:
     return made
 
 
-def measure(case: Case, rounds: int, slice_seconds: float) -> None:
-    steps = contestants(case)
+def compare(title: str, steps: dict[str, Step], rounds: int, slice_seconds: float) -> None:
+    """Print a table of the contestants, the first of which is the yardstick."""
     losses = {name: step(3) for name, step in steps.items()}
     counts: dict[str, int] = {}
     for name, step in steps.items():
@@ -189,12 +189,12 @@ def measure(case: Case, rounds: int, slice_seconds: float) -> None:
             begin = time.perf_counter()
             step(counts[name])
             times[name].append((time.perf_counter() - begin) / counts[name])
-    yardstick = times["plain NumPy"]
-    print(f"\n## {case.name} {'-'.join(map(str, case.sizes))}, batch {case.batch}\n")
+    first = next(iter(steps))
+    print(f"\n## {title}\n")
     print("| what | us an iteration | ratio to NumPy | loss agrees |\n| --- | ---: | ---: | --- |")
     for name, taken in times.items():
-        ratio = statistics.median(a / b for a, b in zip(taken, yardstick, strict=True))
-        agrees = abs(losses[name] / losses["plain NumPy"] - 1) < 1e-9
+        ratio = statistics.median(a / b for a, b in zip(taken, times[first], strict=True))
+        agrees = abs(losses[name] / losses[first] - 1) < 1e-9
         print(
             f"| {name} | {statistics.median(taken) * 1e6:.2f} | {ratio:.3f} | {'yes' if agrees else 'NO'} |",
             flush=True,
@@ -211,7 +211,9 @@ def main() -> None:
     given = parser.parse_args()
     print(f"# numpy {np.__version__}, {given.rounds} rounds of {given.slice} s, one thread")
     for name in given.net.split(","):
-        measure(Case(name), given.rounds, given.slice)
+        case = Case(name)
+        title = f"{case.name} {'-'.join(map(str, case.sizes))}, batch {case.batch}"
+        compare(title, contestants(case), given.rounds, given.slice)
 
 
 if __name__ == "__main__":
