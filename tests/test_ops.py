@@ -164,10 +164,10 @@ def test_bind_is_compute(case: Case, layout: str) -> None:
 def test_stacked_is_compute(case: Case) -> None:
     """Two results in one call: of other operands each, or of one operand for both."""
     for op, arrays in variants(case):
-        for shared in range(-1, len(arrays) if len(arrays) > 1 else 0):
+        for shared in range(-1, len(arrays)):
             which = [k != shared for k in range(len(arrays))]
             together = op.stacked(which)
-            if together is None:
+            if together is None or not arrays:
                 continue
             others = [array * 0.75 if many else array for array, many in zip(arrays, which, strict=True)]
             stacks = [

@@ -7,6 +7,7 @@ other operand.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -76,14 +77,14 @@ class Contract(Op):
     def compute(self, *arrays: Array) -> Array:
         result = np.asarray(np.einsum(f"{self.left},{self.right}->{self.out}", *arrays[:2]))
         if self.bias is not None:
-            bias = _aligned(arrays[2], self.bias, self.out)
+            bias = aligned(arrays[2], self.bias, self.out)
             result = np.asarray(result - bias if self.minus else result + bias)
         return result
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
         yield from self._product(out, arrays[0], arrays[1], scratch)
         if self.bias is not None:
-            bias = _aligned(arrays[2], self.bias, self.out)
+            bias = aligned(arrays[2], self.bias, self.out)
             yield (np.subtract if self.minus else np.add), (out, bias, out)
 
     def stacked(self, which: Sequence[bool]) -> Contract:
@@ -98,49 +99,46 @@ class Contract(Op):
         return (self.left, self.right) if self.bias is None else (self.left, self.right, self.bias)
 
     def _product(self, out: Array, left: Array, right: Array, scratch: Scratch) -> Iterator[Call]:
-        """A matrix product where the letters allow one, otherwise einsum."""
-        k = self.summed
-        if len(self.left) == len(self.right) == len(self.out) == 2 and len(k) == 1:
-            a = left if self.left[1] == k else left.T
-            b = right if self.right[0] == k else right.T
-            yield _matmul(a, b, out) if self.out[0] in self.left else _matmul(b.T, a.T, out)
-            return
-        if len(self.right) == 2 and len(k) == 1 and self.left[-1] == k:
-            rows = left.reshape(-1, left.shape[-1])
-            shared = np.shares_memory(rows, left) and out.flags.c_contiguous
-            if shared and self.out == self.left[:-1] + self.right.replace(k, ""):
-                yield _matmul(rows, right if self.right[0] == k else right.T, out.reshape(-1, out.shape[-1]))
-                return
-        if len(k) > 1 and self.left[:-1] == self.right[:-1] == k and len(self.out) == 2:
-            # the gradient of weights that all time steps or positions share
-            a = yield from _rows(left, scratch)
-            b = yield from _rows(right, scratch)
-            yield _matmul(a.T, b, out) if self.out[0] == self.left[-1] else _matmul(b.T, a, out)
-            return
-        labels = f"{self.left},{self.right}->{self.out}".translate(EINSUM)
-        yield self._many_products(out, left, right) or (_einsum, (labels, left, right, out))
+        """Products and sums by the cheapest kernel: elementwise, or matrices over the axes that both
+        operands and the result have in front."""
+        lone = [c for own, other in ((self.left, self.right), (self.right, self.left)) for c in own if c not in other]
+        if len(set(self.left)) < len(self.left) or len(set(self.right)) < len(self.right) or set(lone) - set(self.out):
+            labels = f"{self.left},{self.right}->{self.out}".translate(EINSUM)
+            yield _einsum, (labels, left, right, out)
+        elif not self.summed:
+            yield np.multiply, (aligned(left, self.left, self.out), aligned(right, self.right, self.out), out)
+        elif not lone:
+            order = self.summed + self.out
+            products = scratch(tuple(self.extents(left.shape, right.shape)[c] for c in order))
+            yield np.multiply, (aligned(left, self.left, order), aligned(right, self.right, order), products)
+            axes = tuple(range(len(self.summed)))
+            yield np.add.reduce, (products, axes if len(axes) > 1 else 0, None, out)
+        else:
+            yield from self._matrices(out, left, right, scratch)
 
-    def _many_products(self, out: Array, left: Array, right: Array) -> Call | None:
-        """A matrix product for each place of the first axes of the result, where an operand has
-        some of these axes in front, or none."""
-        k, outer = self.summed, self.out[:-2]
-        if not outer or len(k) != 1:
-            return None
-        ends = []
-        for labels, array in ((self.left, left), (self.right, right)):
-            own, front = labels[-2:], labels[:-2]
-            in_order = front == "".join(letter for letter in outer if letter in front)
-            if len(own) != 2 or k not in own or set(own) & set(outer) or not in_order:
-                return None
-            ends.append((own, array[tuple(slice(None) if c in front else None for c in outer)] if front else array))
-        if ends[0][0].replace(k, "") != self.out[-2]:
-            ends.reverse()
-        (a_labels, a), (b_labels, b) = ends
-        if a_labels.replace(k, "") != self.out[-2] or b_labels.replace(k, "") != self.out[-1]:
-            return None
-        a = a if a_labels[1] == k else a.swapaxes(-1, -2)
-        b = b if b_labels[0] == k else b.swapaxes(-1, -2)
-        return np.matmul, (a, b, out)
+    def _matrices(self, out: Array, left: Array, right: Array, scratch: Scratch) -> Iterator[Call]:
+        front = 0
+        while True:  # the axes of the result behind the front: all of one operand's, then all of the other's
+            rest = self.out[front:]
+            if not any(c in self.left and c in self.right for c in rest):
+                cut = next((k for k, c in enumerate(rest) if (c in self.left) != (rest[0] in self.left)), len(rest))
+                if all((c in self.left) != (rest[0] in self.left) for c in rest[cut:]):
+                    break
+            front += 1
+        rows, columns = rest[:cut], rest[cut:]
+        swap = bool(rest) and rest[0] not in self.left
+        (a_labels, a), (b_labels, b) = ((self.left, left), (self.right, right))[:: -1 if swap else 1]
+        a = yield from _joined(aligned(a, a_labels, self.out[:front] + rows + self.summed), front, len(rows), scratch)
+        b = yield from _joined(
+            aligned(b, b_labels, self.out[:front] + self.summed + columns), front, len(self.summed), scratch
+        )
+        made = out.reshape(*out.shape[:front], a.shape[-2], b.shape[-1])
+        if np.shares_memory(made, out):
+            yield _matmul(a, b, made)
+        else:
+            work = scratch(made.shape)
+            yield _matmul(a, b, work)
+            yield np.copyto, (out, work.reshape(out.shape))
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         extents = self.extents(*(operand.shape for operand in operands))
@@ -234,30 +232,31 @@ def _leads(node: Node) -> bool:
     return node.phase in ("parameter", "update")
 
 
-def _aligned(bias: Array, labels: str, out: str) -> Array:
-    """A view of the bias that broadcasts against the result."""
-    view = bias
-    for i, label in enumerate(out):
-        if label not in labels:
-            view = np.expand_dims(view, i) if labels else view
-    return view
+def aligned(array: Array, labels: str, order: str) -> Array:
+    """A view with the axes in an order, and axes of one place where the array has none."""
+    present = [letter for letter in order if letter in labels]
+    view = array.transpose([labels.index(letter) for letter in present])
+    return view[tuple(slice(None) if letter in labels else None for letter in order)]
 
 
 def _matmul(a: Array, b: Array, out: Array) -> Call:
-    dot: Callable[..., Any] = a.dot
-    if out.flags.c_contiguous:
+    if a.ndim == b.ndim == out.ndim == 2 and out.flags.c_contiguous:
+        dot: Callable[..., Any] = a.dot
         return dot, (b, out)
     return np.matmul, (a, b, out)
 
 
-def _rows(array: Array, scratch: Scratch) -> Generator[Call, None, Array]:
-    """All but the last axis as one: a view, or a copy that is renewed in every run."""
-    rows = array.reshape(-1, array.shape[-1])
-    if np.shares_memory(rows, array):
-        return rows
-    copy = scratch(array.shape)
+def _joined(array: Array, front: int, rows: int, scratch: Scratch) -> Generator[Call, None, Array]:
+    """(front..., rows..., columns...) as matrices (front..., rows, columns): a view, or a copy that is
+    renewed in every run."""
+    shape = array.shape
+    count = math.prod(shape[front : front + rows])
+    made = array.reshape(*shape[:front], count, array.size // max(1, count * math.prod(shape[:front])))
+    if np.shares_memory(made, array):
+        return made
+    copy = scratch(shape)
     yield np.copyto, (copy, array)
-    return copy.reshape(rows.shape)
+    return copy.reshape(made.shape)
 
 
 def _einsum(labels: str, left: Array, right: Array, out: Array) -> None:

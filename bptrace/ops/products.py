@@ -17,7 +17,7 @@ from bptrace.formula.expr import ONE, Expr, Index, Number, Sum, Terms
 from bptrace.graph.node import Node, Shape
 from bptrace.graph.op import Call, Emit, MatrixForm, Op, Operand, Part, Read, Sample, Scratch, Term
 from bptrace.ops.arithmetic import Copy, Scale, copy_of, random_array, scaled, times
-from bptrace.ops.contract import STACKS, Contract
+from bptrace.ops.contract import STACKS, Contract, aligned
 from bptrace.ops.lazy import np
 from bptrace.ops.reduction import Total
 from bptrace.ops.shaping import Expand
@@ -83,7 +83,7 @@ class Products(Op):
             if len(labels) == 2:
                 total += np.einsum(f"{labels[0]},{labels[1]}->{self.out}", *operands)
             else:
-                total += _aligned(*_reduced(operands[0], labels[0], self.out), self.out)
+                total += aligned(*_reduced(operands[0], labels[0], self.out), self.out)
         return total
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
@@ -92,7 +92,7 @@ class Products(Op):
         for labels, operands in self._joined(arrays):
             into = work if started else out
             if len(labels) == 1 and set(labels[0]) <= set(self.out):
-                view = _aligned(operands[0], labels[0], self.out)
+                view = aligned(operands[0], labels[0], self.out)
                 yield (np.add, (out, view, out)) if started else (np.copyto, (out, view))
                 started = True
                 continue
@@ -293,14 +293,6 @@ def _reduced(array: Array, letters: str, out: str) -> tuple[Array, str]:
     """The array summed over the letters that the result lacks, and the letters left."""
     summed = tuple(i for i, letter in enumerate(letters) if letter not in out)
     return np.asarray(array.sum(axis=summed)) if summed else array, "".join(c for c in letters if c in out)
-
-
-def _aligned(array: Array, letters: str, out: str) -> Array:
-    """A view that broadcasts against the result; the letters stand in the result's order."""
-    for i, letter in enumerate(out):
-        if letter not in letters:
-            array = np.expand_dims(array, i)
-    return array
 
 
 __all__ = ["Products", "added"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,9 @@ class Reduction(Op):
         if self.axes and max(self.axes) >= len(shapes[0]):
             raise ValueError(f"axis {max(self.axes)} of an array with {len(shapes[0])} axes")
         return tuple(extent for i, extent in enumerate(shapes[0]) if i not in self.axes)
+
+    def stacked(self, which: Sequence[bool]) -> Op | None:
+        return replace(self, axes=tuple(axis + 1 for axis in self.axes)) if which[0] else None
 
     def kept(self, shape: Shape) -> tuple[int, ...]:
         return tuple(i for i in range(len(shape)) if i not in self.axes)
@@ -156,6 +159,9 @@ class Chosen(Reduction):
     name = "chosen"
     least: bool = False
     ties: str = "first"
+
+    def stacked(self, which: Sequence[bool]) -> None:
+        return None
 
     def shape(self, *shapes: Shape) -> Shape:
         return shapes[0]
