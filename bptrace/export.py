@@ -72,6 +72,12 @@ def _markdown(trace: Trace, iterations: Sequence[int], style: PageStyle) -> Iter
         yield from (f"{line}\n" for line in writer.markdown(page.items, page.numbers, diagram))
 
 
+def _table(trace: Trace, iterations: Sequence[int], style: PageStyle) -> Iterator[str]:
+    from bptrace.writers.value_table import value_table
+
+    return value_table(trace, iterations)
+
+
 @dataclass(frozen=True)
 class Format:
     """A format: its writer, the suffixes of its files, and whether it holds all iterations unasked."""
@@ -85,6 +91,7 @@ FORMATS: dict[str, Format] = {
     "text": Format(_text, (".txt",)),
     "markdown": Format(_markdown, (".md", ".markdown")),
     "json": Format(_json, (".json",), whole=True),
+    "table": Format(_table, (), whole=True),
     "csv": Format(_csv, (".csv",), whole=True),
 }
 

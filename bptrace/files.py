@@ -21,9 +21,10 @@ def write_file(destination: str | Path, chunks: Iterable[str], *, inputs: Iterab
     be written.
     """
     path = Path(destination)
-    for source in inputs:
+    for number, source in enumerate(inputs):
         if str(source) != "-" and path.exists() and Path(source).exists() and path.samefile(source):
-            raise UsageError(f"{destination}: that is the network itself")
+            what = "the network itself" if number == 0 else "a data file of the network"
+            raise UsageError(f"{destination}: that is {what}")
     if path.is_dir():
         raise UsageError(f"{destination}: that is a folder; name a file in it")
     try:

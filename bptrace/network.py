@@ -6,33 +6,39 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bptrace.bundled import bundled_folder
 from bptrace.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
+    from bptrace.engine.metrics import Evaluation
+    from bptrace.engine.recording import Policy
+    from bptrace.engine.run import Watcher
     from bptrace.spec.load import Spec
     from bptrace.trace import Trace
 
 
 class Network:
-    """A network of a YAML file."""
+    """A network of a YAML file, with the `--set` items that were put in."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, overrides: Sequence[str] = ()) -> None:
         self.spec = spec
-        self._assemblies: dict[int | None, Assembly] = {}
+        self.overrides = tuple(overrides)
+        self._assemblies: dict[tuple[int | None, bool], Assembly] = {}
 
     @property
     def name(self) -> str:
         """What the YAML calls it, else the name of the file."""
         return self.spec.network.name or Path(self.spec.file).stem
 
-    def assembly(self, samples: int | None = None) -> Assembly:
-        """The graph for a batch of `samples` rows, or for all of them."""
-        if samples not in self._assemblies:
+    def assembly(self, samples: int | None = None, *, inference: bool = False) -> Assembly:
+        """The graph for a batch of `samples` rows, or for all of them; with `inference` as it is used
+        after training."""
+        if (samples, inference) not in self._assemblies:
             from bptrace.build.assemble import assemble
 
-            self._assemblies[samples] = assemble(self.spec, samples)
-        return self._assemblies[samples]
+            self._assemblies[samples, inference] = assemble(self.spec, samples, inference=inference)
+        return self._assemblies[samples, inference]
 
     def planned(self, iterations: int | None = None) -> int:
         """How many iterations a run has unless a stop condition ends it."""
@@ -41,7 +47,7 @@ class Network:
         training = self.spec.network.training
         if iterations is not None or training.iterations is not None:
             return iterations if iterations is not None else training.iterations or 1
-        return (training.epochs or 1) * Schedule(training, self.assembly().samples).an_epoch
+        return (training.epochs or 1) * Schedule(training, self.assembly().parts.training).an_epoch
 
     def run(
         self,
@@ -50,20 +56,66 @@ class Network:
         show: Iterable[int] | None = None,
         exact: bool = False,
         start: Mapping[str, Sequence[float]] | None = None,
+        done: int = 0,
+        record: Policy | None = None,
+        memory: int | None = None,
+        trace: str | Path | None = None,
+        watcher: Watcher | None = None,
     ) -> Trace:
         """Train as the YAML says, or for `iterations`, and keep what happened.
 
-        `show` are the iterations whose numbers are kept; by default all, or where they take more than
-        256 MB the first and the last. The last one is kept whenever a stop condition ends the run.
-        With `exact` every number is a fraction. `start` are parameters and states, by id and row by
-        row, to start from instead of those of the YAML (a checkpoint's).
+        `show` are the iterations that will be looked at, by default all. With `exact` every number is
+        a fraction. `start` are parameters and states, by id and row by row, to start from instead of
+        those of the YAML (a checkpoint's), and `done` the iterations before them, after which the
+        batches go on.
+
+        `record` says what is kept of each iteration: `all` numbers, `lean` (activations, deltas,
+        losses) or `replay` (losses); what is not kept is computed again when it is asked for. By
+        default the first of these that fits into `memory` bytes (256 MB). `trace` is a file
+        (`t.npy`) that the rows go to. `watcher` is asked after each block of iterations whether the
+        run is to end.
         """
+        from bptrace.engine.recording import POLICIES, Wish
         from bptrace.engine.run import Run
         from bptrace.trace import Trace
 
         if iterations is not None and iterations < 1:
             raise UsageError(f"{iterations} iterations; expected 1 or more")
-        return Trace(self, Run(self.spec.network, self.assembly, iterations, show, exact, start))
+        if record is not None and record not in POLICIES:
+            raise UsageError(f"record {record}: one of {', '.join(POLICIES)}")
+        wish = Wish(record, memory, None if trace is None else str(trace), self._as_stored())
+        run = Run(
+            self.spec.network, self.assembly, iterations, show, exact, start,
+            done=done, wish=wish, evaluation=self._evaluation(), watcher=watcher,
+        )  # fmt: skip
+        return Trace(self, run)
+
+    def _evaluation(self) -> Evaluation | None:
+        """What is looked at after each epoch, if anything is."""
+        training = self.spec.network.training
+        if not training.metrics and not (training.stop.patience and self.assembly().parts.validation):
+            return None
+        from bptrace.engine.metrics import Evaluation
+
+        return Evaluation(self)
+
+    def _as_stored(self) -> dict[str, object]:
+        """What a trace file keeps of the network, to read it back by."""
+        file = self.spec.file
+        path = str(Path(file).resolve()) if Path(file).is_file() else file
+        return {"name": self.name, "file": path, "yaml": self.spec.text, "overrides": list(self.overrides)}
+
+    def stored_trace(self, file: str | Path) -> Trace:
+        """A trace of this network that was written to a file (`run(trace="t.npy")`).
+
+        Raises `UsageError` with the difference where it is of another network, or not whole.
+        """
+        from bptrace.engine.stored import StoredRun
+        from bptrace.engine.trace_file import read_header
+        from bptrace.trace import Trace
+
+        header = read_header(file)
+        return Trace(self, StoredRun(self.spec.network, self.assembly, str(file), header, self._evaluation()))
 
 
 def load(source: str | Path, *, text: str | None = None, overrides: Sequence[str] = ()) -> Network:
@@ -73,7 +125,32 @@ def load(source: str | Path, *, text: str | None = None, overrides: Sequence[str
     """
     from bptrace.spec.load import load as load_spec
 
-    return Network(load_spec(source if text is not None else locate(source), text, overrides))
+    if text is None and is_stored(source):
+        if overrides:
+            raise UsageError(f"{source}: a stored trace is what it is; leave out --set")
+        return _load_stored(source)
+    return Network(load_spec(source if text is not None else locate(source), text, overrides), overrides)
+
+
+def is_stored(source: str | Path) -> bool:
+    """Whether this is the name of a stored trace."""
+    return Path(source).suffix == ".npy"
+
+
+def _load_stored(source: str | Path) -> Network:
+    """The network of which a stored trace was made."""
+    from bptrace.engine.trace_file import read_header
+    from bptrace.spec.load import load as load_spec
+
+    found = read_header(source).get("network")
+    if not isinstance(found, dict) or not {"file", "yaml", "overrides"} <= found.keys():
+        raise UsageError(f"{source}.json: damaged: it holds no network")
+    return Network(load_spec(found["file"], found["yaml"], found["overrides"]), found["overrides"])
+
+
+def read_trace(file: str | Path) -> Trace:
+    """A trace that was written to a file, under the network that is stored with it."""
+    return _load_stored(file).stored_trace(file)
 
 
 def locate(source: str | Path) -> str:
@@ -82,7 +159,7 @@ def locate(source: str | Path) -> str:
     if Path(source).exists():
         return text
     name = text.removeprefix("networks/").removesuffix(".yaml")
-    found = _folder() / f"{name}.yaml"
+    found = bundled_folder() / f"{name}.yaml"
     if "/" not in name and "\\" not in name and found.is_file():
         return str(found)
     near = nearest(name, bundled())
@@ -93,20 +170,23 @@ def locate(source: str | Path) -> str:
 
 def bundled() -> list[str]:
     """The names of the bundled networks."""
-    return sorted(path.stem for path in _folder().glob("*.yaml"))
+    return sorted(path.stem for path in bundled_folder().glob("*.yaml"))
 
 
 def bundled_text(name: str) -> str:
     """The YAML of a bundled network."""
-    path = _folder() / f"{name}.yaml"
+    path = bundled_folder() / f"{name}.yaml"
     if name not in bundled():
         near = nearest(name, bundled())
         raise UsageError(f"{name}: no bundled network" + (f"; did you mean '{near}'?" if near else ""))
     return path.read_text(encoding="utf-8")
 
 
-def _folder() -> Path:
-    """Where the bundled networks are: in the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    inside = package / "_networks"
-    return inside if inside.is_dir() else package.parent / "networks"
+def data_files(name: str) -> list[tuple[Path, str]]:
+    """The data files that a bundled network names by their path, and these paths, as its YAML has them."""
+    from bptrace.spec.yaml_text import read
+
+    data = read(bundled_text(name), name).value.get("data") or {}
+    given = [data[kind] for kind in ("csv", "npz", "png") if kind in data]
+    paths = [item if isinstance(item, str) else item["file"] for item in given]
+    return [(bundled_folder() / path, path) for path in paths]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bptrace.engine.run import Run
     from bptrace.network import Network
     from bptrace.spec.load import Spec
+    from bptrace.study.diagnosis import Diagnosis
 
 
 __all__ = ["Trace", "Values", "output_name", "plain"]
@@ -28,18 +29,25 @@ __all__ = ["Trace", "Values", "output_name", "plain"]
 class Trace:
     """What a run left behind. Iterations and samples count from 1.
 
-    `recorded` are the iterations whose numbers are kept, `count` how many were done, `losses` the
-    loss of each of these before its update, `engine` what computed them. `stopped` is the error that
-    ended the run, if one did: the trace up to it is kept. `resumed` says whether it started from a
-    checkpoint, so that its first parameters are none that the YAML gives.
+    `recorded` are the iterations whose numbers can be had, `count` how many were done of those
+    `planned`, `losses` the loss of each of these before its update, `engine` what computed them.
+    `stopped` is the error that ended the run, if one did: the trace up to it is kept; `interrupted`
+    says whether the user ended it. `resumed` says whether it started from a checkpoint, so that its
+    first parameters are none that the YAML gives; `done_before` are the iterations before that.
     """
 
     def __init__(self, network: Network, run: Run) -> None:
         self.network = network
         self._run = run
         self.count = run.count
-        self.losses: list[float | None] = run.losses
-        self.recorded: list[int] = [i + 1 for i in run.recorder.iterations]
+        self.losses: Sequence[float | None] = run.losses
+        kept = run.recorder.iterations
+        self.recorded: Sequence[int] = (
+            range(kept.start + 1, kept.stop + 1) if isinstance(kept, range) else [i + 1 for i in kept]
+        )
+        self.interrupted: bool = run.interrupted
+        self.planned: int = run.asked
+        self.done_before: int = run.schedule.done
         self.stopped: RunError | None = run.stopped
         self.resumed: bool = run.resumed
         self.engine: dict[str, Any] = run.description
@@ -74,6 +82,16 @@ class Trace:
         except KeyError:
             raise UsageError(self._not_recorded(iteration)) from None
 
+    def rows(self, nodes: Sequence[Node], iterations: Iterable[int]) -> Iterator[Sequence[float]]:
+        """The numbers of some nodes, one after the other, for each of these recorded iterations."""
+        for iteration in iterations:
+            at_once = self._run.picked(nodes, iteration - 1)
+            if at_once is not None:
+                yield at_once
+                continue
+            values = self.values(iteration)
+            yield [number for node in nodes for number in values.flat(node)]
+
     def _not_recorded(self, iteration: int) -> str:
         if not 1 <= iteration <= self.count:
             return f"there is no iteration {iteration}; the run has iterations 1 to {self.count:,}"
@@ -85,6 +103,18 @@ class Trace:
         if not 1 <= iteration <= self.count:
             raise UsageError(self._not_recorded(iteration))
         return self.losses[iteration - 1]
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """The metrics of each epoch: `epoch`, `iteration` and for each part of the data a list for each of
+        them; None where there are none."""
+        evaluation = self._run.evaluation
+        return evaluation.columns if evaluation is not None and evaluation.columns["epoch"] else None
+
+    @property
+    def metric_constants(self) -> dict[str, float]:
+        """The threshold, floor or peak of the metrics that have one."""
+        return self._run.evaluation.constants if self._run.evaluation is not None else {}
 
     @property
     def exact(self) -> bool:
@@ -110,7 +140,7 @@ class Trace:
         """The loss, outputs and parameters after the last update."""
         assembly, values = self._run.whole, self.final_values
         graph = assembly.graph
-        parameters = {*assembly.trainable, *assembly.held}
+        parameters = {node for node in graph.nodes if node.phase == "parameter" and node.word != "state"}
         return {
             "loss": None if graph.loss is None else plain(values.flat(graph.loss)[0]),
             "outputs": {output_name(node): _nested(values, node) for node in graph.outputs},
@@ -157,6 +187,12 @@ class Trace:
             raise UsageError(str(error)) from None
         return "\n".join(explain_lines(made))
 
+    def diagnose(self) -> Diagnosis:
+        """Where the gradient vanishes, explodes or dies: `print(trace.diagnose())`."""
+        from bptrace.study.diagnosis import diagnose
+
+        return diagnose(self)
+
     def export(
         self, file: str | Path, format: str | None = None, iterations: Iterable[int] | None = None, **style: Any
     ) -> None:
@@ -169,7 +205,7 @@ class Trace:
 
         chosen = self.recorded if iterations is None else list(iterations)
         kind = format_of(file, format, "markdown")
-        write_file(file, chunks(self, kind, chosen, PageStyle(**style)), inputs=[self.spec.file])
+        write_file(file, chunks(self, kind, chosen, PageStyle(**style)), inputs=self.spec.files)
 
     def text(self, format: str = "text", iterations: Iterable[int] | None = None, **style: Any) -> str:
         """The trace in a format, as one text."""

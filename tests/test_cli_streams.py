@@ -192,7 +192,7 @@ def test_a_bundled_network_is_never_overwritten(
 ) -> None:
     net = tmp_path / "mazur.yaml"
     net.write_bytes(MAZUR.read_bytes())
-    monkeypatch.setattr("bptrace.network._folder", lambda: tmp_path)
+    monkeypatch.setattr("bptrace.network.bundled_folder", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)  # here is no folder `networks`
     for flags in (
         ["run", "mazur", "--format", "text"],

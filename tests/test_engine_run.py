@@ -118,7 +118,7 @@ def test_shuffled_whole_epochs_are_read_in_their_order(make: Any) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 5, "all", 9])
 def test_schedule_in_pieces(size: int | str) -> None:
-    schedule = Schedule(Training(epochs=2, batch_size=size), 5)
+    schedule = Schedule(Training(epochs=2, batch_size=size), range(5))
     for start in range(6):
         for count in range(7):
             assert schedule.batches(start, count) == [schedule.batch(start + k) for k in range(count)]
@@ -256,9 +256,17 @@ def test_search_for_what_is_no_number(bad: float) -> None:
 # what is kept, what is refused
 
 
-def test_first_and_last_where_not_all_fit(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_not_all_fit_the_rest_is_computed_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = make(**neuron(iterations=50)).run()
     monkeypatch.setattr(run_module, "BUDGET", 1000)
     trace = make(**neuron(iterations=50)).run()
+    assert trace.recorded == whole.recorded
+    assert trace.engine["record"]["policy"] == "replay"
+    assert trace.value("grad.dense1.W", 3) == whole.value("grad.dense1.W", 3)
+
+
+def test_what_was_not_asked_for_is_not_recorded(make: Any) -> None:
+    trace = make(**neuron(iterations=50)).run(show=[1, 50])
     assert trace.recorded == [1, 50]
     with pytest.raises(UsageError, match="iteration 3 is not recorded, only 1, 50"):
         trace.values(3)
@@ -283,7 +291,7 @@ def test_a_trillion_iterations_are_refused(show: list[int] | None) -> None:
 def test_rows_that_no_memory_holds(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "LARGEST_RECORD", 100_000)
     with pytest.raises(UsageError, match="show fewer"):
-        make(**neuron(iterations=2000)).run(show=range(1, 2001))
+        make(**neuron(iterations=2000)).run(show=range(1, 2001), record="all")
 
 
 def test_a_graph_that_no_memory_holds(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,12 @@ def chart(text: str) -> str:
 
 @pytest.mark.parametrize("name", bundled())
 def test_only_lines_that_mermaid_takes(name: str) -> None:
-    text = flowchart(load(name).assembly())
+    assembly = load(name).assembly()
+    text = flowchart(assembly)
+    if not text:
+        parameters = (*assembly.trainable, *assembly.held)
+        assert max(node.size for node in parameters) > MOST_EDGES, "so small a network can be drawn"
+        return
     lines = text.splitlines()
     assert all(any(re.fullmatch(pattern, line) for pattern in LINES) for line in lines), text
     drawn = set(re.findall(r"^ +(n\d+)[(\[]", text, re.M))

@@ -56,6 +56,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_has_the_package_and_the_networks(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     networks = {f"bptrace/_networks/{path.name}" for path in (ROOT / "networks").glob("*.yaml")}
+    networks |= {f"bptrace/_networks/data/{path.name}" for path in (ROOT / "networks" / "data").iterdir()}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bptrace").rglob("*.py")}
     assert networks | modules | {"bptrace/py.typed"} <= set(names)
     assert all(name.startswith(("bptrace/", "bptrace-")) for name in names)

@@ -24,6 +24,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "two-losses-80.txt": ("two-losses", {}, {}),
     "cs231n-fxyz-80.txt": ("cs231n-fxyz", {}, {}),
     "nnfs-layer-80.txt": ("nnfs-layer", {}, {}),
+    "convolution-3x3-80.txt": ("convolution-3x3", {}, {}),
+    "convolution-sum.md": ("convolution-sum", {}, {"markdown": True}),
+    "d2l-pooling-80.txt": ("d2l-pooling", {}, {}),
+    "gomez-lstm-80.txt": ("gomez-lstm-numerical-example", {}, {}),
+    "keras-attention-dot-zh.txt": ("keras-attention-dot", {"language": "zh"}, {}),
 }
 
 

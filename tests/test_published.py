@@ -484,7 +484,7 @@ def test_printed_number(name: str, where: str, printed: Any, within: float) -> N
 
 
 def test_every_bundled_network_is_compared_here() -> None:
-    of_their_own = {"iamtrask-3layer", "two-losses", "bernacki-2-3-2-1"}
+    of_their_own = {"iamtrask-3layer", "two-losses", "bernacki-2-3-2-1", "encoder-decoder", "encoder-decoder-attention"}
     bundled = {path.stem for path in NETWORKS.glob("*.yaml")}
     elsewhere = {name for file in MORE.glob("*.json") for name in json.loads(file.read_text(encoding="utf-8"))}
     assert set(PRINTED) | of_their_own | elsewhere | compared_elsewhere(bundled) >= bundled

@@ -86,10 +86,24 @@ def test_published(network: str, id: str, printed: Any, within: float) -> None:
     check(trace_of(network).value(id), printed, within)
 
 
+def test_bundled_ng_convolution_and_pooling() -> None:
+    """The networks hold the images of which the notebook prints something."""
+    printed = [-0.61490741, -6.7439236, -2.55153897, 1.75698377, 3.56208902, 0.53036437, 5.18531798, 8.75898442]
+    check(np.array(trace_of("ng-conv-forward").value("conv.z"))[0, 2, 1], printed, DIGITS[8])
+    for layer, type, kernel, stride in (
+        ("max4", "max_pool", 4, 1), ("average4", "avg_pool", 4, 1), ("max3", "max_pool", 3, 2),
+        ("average3", "avg_pool", 3, 2),
+    ):  # fmt: skip
+        pooled = next(row for *key, row in NG_POOLING if key == [type, kernel, stride])
+        check(trace_of("ng-pool-forward").value(f"{layer}.y"), pooled, DIGITS[8])
+    for name, type in (("ng-pool-backward-max", "max_pool"), ("ng-pool-backward-average", "avg_pool")):
+        check(np.array(trace_of(name).value("grad.x"))[0, 1], dict(NG_POOLING_BACKWARD)[type], DIGITS[8])
+
+
 @pytest.mark.parametrize(
     ("network", "by_input", "by_filter"),
     [
-        ("conv-tf-2x2-depth1", [1, 4, 4, 3, 10, 8], [5, 8, 14, 17]),
+        ("tf-conv2d-depth1", [1, 4, 4, 3, 10, 8], [5, 8, 14, 17]),
         (
             "tf-conv2d-depth3",
             [14, 32, 50, 100, 163, 226, 167, 212, 257, 122, 140, 158, 478, 541, 604, 437, 482, 527],
@@ -100,8 +114,8 @@ def test_published(network: str, id: str, printed: Any, within: float) -> None:
             "tf-conv2d-stride",
             [1, 2, 2, 4, 3, 6, 7, 12, 11, 18, 15, 24, 12, 16, 15, 20, 18, 24], [161, 182, 287, 308],
         ),
-        ("conv-tf-stride2-same", [1, 0, 2, 0, 0, 0, 0, 0, 3, 0, 4, 0, 0, 0, 0, 0], [78]),
-        ("conv-tf-kernel-is-input", [5, 11, 17, 23], [1, 2, 2, 4, 3, 6, 4, 8]),
+        ("tf-conv2d-stride2-same", [1, 0, 2, 0, 0, 0, 0, 0, 3, 0, 4, 0, 0, 0, 0, 0], [78]),
+        ("tf-conv2d-kernel-is-input", [5, 11, 17, 23], [1, 2, 2, 4, 3, 6, 4, 8]),
     ],
 )  # fmt: skip
 def test_tensorflow_backprops(network: str, by_input: list[float], by_filter: list[float]) -> None:
@@ -194,28 +208,28 @@ def test_ng_single_step_with_the_bias_counted_for_each_product() -> None:
     check(trace.value("c.z"), [[[[-23.1602122025]]]], DIGITS[10])
 
 
-@pytest.mark.parametrize(
-    ("type", "kernel", "stride", "printed"),
-    [
-        ("max_pool", 4, 1, [[[[1.74481176, 1.6924546, 2.10025514]]], [[[1.19891788, 1.51981682, 2.18557541]]]]),
-        ("avg_pool", 4, 1, [[[[-0.09498456, 0.11180064, -0.14263511]]], [[[-0.09525108, 0.28325018, 0.33035185]]]]),
-        ("max_pool", 3, 2, [[[[1.74481176, 0.86540763, 1.13376944]]], [[[1.13162939, 1.51981682, 2.18557541]]]]),
-        ("avg_pool", 3, 2, [[[[0.02105773, -0.20328806, -0.40389855]]], [[[-0.22154621, 0.51716526, 0.48155844]]]]),
-    ],
-)
+NG_POOLING: list[tuple[str, int, int, Any]] = [
+    ("max_pool", 4, 1, [[[[1.74481176, 1.6924546, 2.10025514]]], [[[1.19891788, 1.51981682, 2.18557541]]]]),
+    ("avg_pool", 4, 1, [[[[-0.09498456, 0.11180064, -0.14263511]]], [[[-0.09525108, 0.28325018, 0.33035185]]]]),
+    ("max_pool", 3, 2, [[[[1.74481176, 0.86540763, 1.13376944]]], [[[1.13162939, 1.51981682, 2.18557541]]]]),
+    ("avg_pool", 3, 2, [[[[0.02105773, -0.20328806, -0.40389855]]], [[[-0.22154621, 0.51716526, 0.48155844]]]]),
+]
+
+
+@pytest.mark.parametrize(("type", "kernel", "stride", "printed"), NG_POOLING)
 def test_ng_pooling_forward(type: str, kernel: int, stride: int, printed: Any) -> None:
     (x,) = drawn((2, 4, 4, 3))
     layer = {"type": type, "name": "p", "kernel": kernel, "stride": stride}
     check(traced(document(x, layer, conventions={"channel_order": "last"})).value("p.y"), printed, DIGITS[8])
 
 
-@pytest.mark.parametrize(
-    ("type", "printed"),
-    [
-        ("max_pool", [[0.0, 0.0], [5.05844394, -1.68282702], [0.0, 0.0]]),
-        ("avg_pool", [[0.08485462, 0.2787552], [1.26461098, -0.25749373], [1.17975636, -0.53624893]]),
-    ],
-)
+NG_POOLING_BACKWARD: list[tuple[str, Any]] = [
+    ("max_pool", [[0.0, 0.0], [5.05844394, -1.68282702], [0.0, 0.0]]),
+    ("avg_pool", [[0.08485462, 0.2787552], [1.26461098, -0.25749373], [1.17975636, -0.53624893]]),
+]
+
+
+@pytest.mark.parametrize(("type", "printed"), NG_POOLING_BACKWARD)
 def test_ng_pooling_backward(type: str, printed: Any) -> None:
     """The course sends dA of 4×2 windows through; the 5×3 image has just these windows."""
     x, upstream = drawn((5, 5, 3, 2), (5, 4, 2, 2))
@@ -252,6 +266,7 @@ def test_cs231n_convolution() -> None:
         ],
     ]
     check(traced(document(spaced(-0.1, 0.5, 2, 3, 4, 4), layer)).value("c.z"), printed, DIGITS[8])
+    check(trace_of("cs231n-conv").value("c.z"), printed, DIGITS[8])
 
 
 def test_cs231n_max_pool() -> None:
@@ -269,3 +284,4 @@ def test_cs231n_max_pool() -> None:
     ]
     trace = traced(document(spaced(-0.3, 0.4, 2, 3, 4, 4), {"type": "max_pool", "name": "p", "kernel": 2}))
     check(trace.value("p.y"), printed, DIGITS[8])
+    check(trace_of("cs231n-max-pool").value("p.y"), printed, DIGITS[8])

@@ -101,6 +101,71 @@ def array(trace: Any, where: str) -> Any:
     return np.array(trace[where])
 
 
+# The bundled networks hold some of the examples of a recipe; what is printed of these
+
+
+def of(name: str) -> Any:
+    """What the recipe of that name has printed."""
+    return RECIPES[name]["published"]
+
+
+def bundled(name: str, **settings: str) -> Any:
+    path = Path(__file__).parent.parent / "networks" / f"{name}.yaml"
+    return load(str(path), overrides=[f"{key}={value}" for key, value in settings.items()]).run()
+
+
+def test_bundled_ng_rnn() -> None:
+    trace, p = bundled("ng-rnn-forward"), of("ng-c5-rnn-forward")  # examples 2 and 4
+    near(array(trace, "rnn.y")[0, :, 4], p["a[4][1]"], EIGHT)
+    near(array(trace, "o.y")[1, :, 1], p["y[1][3]"], EIGHT)
+    trace, p = bundled("ng-rnn-cell-forward"), of("ng-c5-rnn-cell-forward")  # examples 1 to 3
+    near(array(trace, "rnn.h@1")[:, 4], p["a_next[4]"][:3], EIGHT)
+    near(array(trace, "o.y")[:, 0, 1], p["yt[1]"][:3], EIGHT)
+    trace, p = bundled("ng-rnn-backward"), of("ng-c5-rnn-backward")  # example 3
+    near(array(trace, "grad.x")[0, :, 1], p["dx[1][2]"], EIGHT)
+
+
+def test_bundled_ng_lstm() -> None:
+    trace, p = bundled("ng-lstm-cell-forward"), of("ng-c5-lstm-cell-forward")  # examples 1 and 2
+    near(array(trace, "lstm.h@1")[:, 4], p["a_next[4]"][:2], EIGHT)
+    near(array(trace, "lstm.c@1")[:, 2], p["c_next[2]"][:2], EIGHT)
+    near(array(trace, "o.y")[:, 0, 1], p["yt[1]"][:2], EIGHT)
+
+
+@pytest.mark.parametrize(("printed", "truncate"), [("corrected: ", {}), ("v1: ", {"layers.lstm.truncate": "1"})])
+def test_bundled_ng_lstm_backward(printed: str, truncate: dict[str, str]) -> None:
+    trace, p = bundled("ng-lstm-backward", **truncate), of("ng-c5-lstm-backward-truncation-bug")  # example 3
+    near(array(trace, "grad.x")[0, :, 1], p[f"{printed}dx[1][2]"], EIGHT)
+
+
+def test_bundled_cs231n() -> None:
+    for name, where, printed in (
+        ("cs231n-rnn-forward", "rnn.y", "h"),
+        ("cs231n-lstm-step", "lstm.h@1", "next_h"),
+        ("cs231n-lstm-step", "lstm.c@1", "next_c"),
+    ):
+        near(array(bundled(name), where), of(name)[printed], EIGHT)
+    near(array(bundled("cs231n-word-embedding"), "e.y"), of("cs231n-word-embedding-forward")["out"][:1], EIGHT)
+
+
+def test_bundled_keras_masking() -> None:
+    """Masked steps repeat; the last state of four units is the first test of the source."""
+    trace = bundled("keras-simplernn-masking")
+    states = [[0.0599281, 0.15122814, 0.15122814, 0.32394567], [0.3969304, 0.3969304, 0.3969304, 0.608085]]
+    near(array(trace, "rnn.y"), np.repeat(np.array(states)[..., None], 2, axis=2), 1e-6)
+    four = bundled("keras-simplernn-masking", **{"layers.rnn.units": "4", "layers.rnn.output": "last"})
+    near(array(four, "rnn.y"), [[0.32951632] * 4, [0.61799484] * 4], 1e-6)
+
+
+def test_bundled_ng_clip() -> None:
+    trace = bundled("ng-clip")
+    for where, (j, k), printed in (
+        ("Waa", (1, 2), 10), ("Wax", (3, 1), -10), ("Wya", (1, 2), 0.29713815361), ("b", (4, 0), 10),
+        ("by", (1, 0), 8.45833407),
+    ):  # fmt: skip
+        near(array(trace, f"clipped.{where}")[j, k], printed, EIGHT)
+
+
 def test_ng_rnn_cell_forward() -> None:
     d, p = drawn("ng-c5-rnn-cell-forward"), RECIPES["ng-c5-rnn-cell-forward"]["published"]
     trace = run([ng_rnn(d, before="a_prev"), softmax(d["Wya"], d["by"])], batch_first(d["xt"]))
@@ -240,22 +305,28 @@ def test_cs231n_word_embedding() -> None:
 
 @pytest.mark.parametrize("kind", ["rnn", "lstm"])
 def test_cs231n_captioning_loss(kind: str) -> None:
-    """Targets that are <NULL> do not count: rows of zeros. The image gives the first state."""
+    """Targets that are <NULL> (0) do not count. The image gives the first state, through a dense layer."""
     name = f"cs231n-captioning-{kind}-loss"
     inputs = RECIPES[name]["inputs"]
     p = {key: np.linspace(-1.4, 1.3, int(np.prod(shape))).reshape(shape) for key, shape in inputs["params"].items()}
     captions = (np.arange(130) % 3).reshape(10, 13)
-    first = spaced(name, "features") @ p["W_proj"] + p["b_proj"]
-    words = np.eye(3)[captions[:, 1:]] * (captions[:, 1:] != 0)[..., None]
     packed = (lambda a: a) if kind == "rnn" else (lambda a: {"packed": a, "order": "ifog"})
     layers = [
-        {"type": "embedding", "vocabulary": 3, "units": 30, "weights": p["W_embed"]},
+        {
+            "type": "dense", "name": "first", "input": "features", "units": 40, "weights": p["W_proj"],
+            "bias": p["b_proj"],
+        },
+        {"type": "embedding", "input": "words", "vocabulary": 3, "units": 30, "weights": p["W_embed"]},
         {
             "type": kind, "units": 40, "weights": packed(p["Wx"]), "recurrent": packed(p["Wh"]),
-            "bias": packed(p["b"]), "initial_state": {"h": first}, "output": "sequence",
+            "bias": packed(p["b"]), "initial_state": {"h": "first"}, "output": "sequence",
         },
         {"type": "dense", "name": "vocabulary", "units": 3, "weights": p["W_vocab"], "bias": p["b_vocab"]},
     ]  # fmt: skip
-    rest = {"loss": "cross_entropy_with_logits", "conventions": {"weight_layout": "in_out"}}
-    trace = run(layers, captions[:, :-1], words, **rest)
+    trace = run(
+        layers, {"features": spaced(name, "features"), "words": captions[:, :-1]}, captions[:, 1:],
+        loss={"type": "cross_entropy_with_logits", "ignore": 0}, conventions={"weight_layout": "in_out"},
+    )  # fmt: skip
     near(trace["loss"], RECIPES[name]["published"]["loss"], 1e-9)
+    assert sum(trace[f"loss@{t}"] for t in range(1, 13)) == pytest.approx(trace["loss"], rel=1e-12)
+    assert np.any(trace["grad.first.W"])

@@ -16,8 +16,8 @@ torch = pytest.importorskip("torch", reason='PyTorch is not installed: pip insta
 
 import torch.nn.functional as F  # noqa: E402 - after the skip
 from support.graphs import GRAPHS, graph_yaml  # noqa: E402
-from support.interpreter import Computed, bundled, network  # noqa: E402
-from support.torch_network import ACTIVATIONS, KNOWN_LAYERS, LOSSES, TorchNetwork  # noqa: E402
+from support.interpreter import Computed, bundled, inlined, network  # noqa: E402
+from support.torch_network import ACTIVATIONS, KNOWN_LAYERS, LOSSES, TorchNetwork, layer_types  # noqa: E402
 
 ALIKE: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-12}
 
@@ -57,15 +57,18 @@ def compare(text: str) -> tuple[Computed, TorchNetwork]:
 ELSEWHERE = {
     "conv2d": "test_convolution.py", "conv_transpose2d": "test_convolution.py", "max_pool": "test_pooling.py",
     "avg_pool": "test_pooling.py", "rnn": "test_recurrent.py", "lstm": "test_recurrent.py",
-    "gru": "test_recurrent.py",
+    "gru": "test_recurrent.py", "embedding": "test_recurrent.py", "batch_norm": "test_published_normalisation.py",
+    "layer_norm": "test_normalisation.py",
+    "self_attention": "test_attention.py", "cross_attention": "test_attention.py",
+    "multi_head_attention": "test_attention.py", "positional_encoding": "test_attention.py",
 }  # fmt: skip
 """Layers that the interpreter does not know, and the tests that give them to PyTorch's own modules."""
 
 
 @pytest.mark.parametrize("path", bundled(), ids=lambda path: path.stem)
 def test_bundled_network(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    unknown = {layer["type"] for layer in yaml.safe_load(text).get("layers", [])} - KNOWN_LAYERS
+    text = inlined(path)
+    unknown = layer_types(text) - KNOWN_LAYERS
     assert unknown <= set(ELSEWHERE), "teach tests/support/torch_network.py these layers"
     if unknown:
         pytest.skip(", ".join(f"{kind} is compared with PyTorch in {ELSEWHERE[kind]}" for kind in sorted(unknown)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -145,6 +146,30 @@ def _place(op: Any, x: Any) -> Any:
     return torch.stack(rows, op.axis)
 
 
+def _shared(op: Any, x: Any) -> Any:
+    """What shares a statistic along axes of its own."""
+    sharing = op.sharing
+    return x.unflatten(sharing.channel, (sharing.groups, -1)) if sharing.groups else x
+
+
+def _alongside(op: Any, statistic: Any) -> Any:
+    for axis in sorted(op.sharing.summed):
+        statistic = statistic.unsqueeze(axis)
+    return statistic
+
+
+def _variance(op: Any, x: Any, mean: Any) -> Any:
+    away = _shared(op, x) - _alongside(op, mean)
+    biased = (away**2).mean(op.sharing.summed)
+    count = x.numel() / biased.numel()
+    return biased * count / (count - 1) if op.unbiased else biased
+
+
+def _standardized(op: Any, x: Any, mean: Any, variance: Any, epsilon: Any) -> Any:
+    deviation = torch.sqrt(_alongside(op, variance) + epsilon)
+    return ((_shared(op, x) - _alongside(op, mean)) / deviation).reshape(x.shape)
+
+
 def _penalty(op: Any, w: Any, *weights: Any) -> Any:
     left = [*weights]
     square, absolute = (left.pop(0) if factor and left else 1.0 for factor in (op.square, op.absolute))
@@ -155,6 +180,20 @@ def _put_back(op: Any, x: Any) -> Any:
     shape = [*x.shape]
     shape[op.axis] = op.extent
     return torch.zeros(shape, dtype=torch.float64).index_add(op.axis, torch.tensor(op.places), x)
+
+
+def _sinusoid(op: Any, positions: Any) -> Any:
+    """Sines and cosines of the angles side by side, taken in turn."""
+    pairs = (op.units + 1) // 2
+    frequencies = torch.exp(-math.log(10_000) / op.units * 2 * torch.arange(pairs, dtype=torch.float64))
+    angles = torch.outer(positions.detach(), frequencies)
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, : op.units]
+
+
+def _drawn(op: Any, iteration: torch.Tensor) -> torch.Tensor:
+    stream = random.Random(f"{op.stream}:{int(iteration)}")
+    numbers = [stream.random() for _ in range(math.prod(op.extents))]
+    return torch.tensor(numbers, dtype=torch.float64).reshape(op.extents)
 
 
 COUNTERPARTS: dict[str, Any] = {
@@ -183,6 +222,9 @@ COUNTERPARTS: dict[str, Any] = {
     "place": _place,
     "stack": lambda op, *xs: torch.stack(xs, op.axis),
     "hold": lambda op, x: x.detach(),
+    "drawn": _drawn,
+    "at_least": lambda op, u: (u.detach() >= op.threshold).double(),
+    "dropped": lambda op, *xs: math.prod(xs[1:], start=xs[0]) / float(op.keep),
     "blend": lambda op, z, a, b: torch.lerp(a, b, z),
     "products": _products,
     "convolution": _convolved,
@@ -194,8 +236,16 @@ COUNTERPARTS: dict[str, Any] = {
     "adaptive_average": _adaptive_average,
     "adaptive_spread": _back_of(_adaptive_average),
     "ahead": _ahead,
+    "shared_mean": lambda op, x: _shared(op, x).mean(op.sharing.summed),
+    "shared_variance": _variance,
+    "standardized": _standardized,
+    "root_mean_square": lambda op, x, epsilon: torch.sqrt((_shared(op, x) ** 2).mean(op.sharing.summed) + epsilon),
+    "over_rms": lambda op, x, rms: (_shared(op, x) / _alongside(op, rms)).reshape(x.shape),
     "embed": lambda op, x, w: F.embedding(x.detach().long(), w),
     "softmax": lambda op, x: torch.softmax(x, op.axis),
+    "over_root": lambda op, x: x * op.width**-0.5,
+    "masked": lambda op, mask, x: x.masked_fill(mask.detach() == 0, -torch.inf),
+    "sinusoid": _sinusoid,
     "log_softmax": lambda op, x: torch.log_softmax(x, op.axis),
     "penalty": _penalty,
     "sigmoid_from_argument": lambda op, x: torch.sigmoid(x),

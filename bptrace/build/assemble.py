@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from bptrace.build.builder import Builder
-from bptrace.build.data import Table, tables
+from bptrace.build.data import DataRows, Parts, Table, data_rows
 from bptrace.build.expressions import build_graph
 from bptrace.build.losses import Losses
 from bptrace.build.names import common_prefix
@@ -23,8 +23,10 @@ from bptrace.ops.arithmetic import copy_of, scaled, split
 from bptrace.ops.leaves import Fill, Leaf
 from bptrace.optimizers.base import Updates
 from bptrace.spec.base import shape_of
+from bptrace.spec.nesting import named_layers
 
 if TYPE_CHECKING:
+    from bptrace.layers.base import LayerSpec
     from bptrace.spec.load import Spec
 
 LARGEST_SHOWN_INPUT_GRADIENT = 10_000
@@ -35,8 +37,10 @@ LARGEST_SHOWN_INPUT_GRADIENT = 10_000
 class Assembly:
     """A graph with what the run and the page need to know about how it came about.
 
-    `tables` are the data by name; `trainable` and `held` the parameters; `drawn` the ids of those
-    that the YAML does not give; `titles` what the heading of each layer says.
+    `tables` are the data by name, all rows of them, and `data` how they came about; `samples` is how
+    many rows this graph reads at a time. `trainable` and `held` are the parameters; `drawn` the ids of
+    those that the YAML does not give; `titles` what the heading of each layer says; `layers` the fields of
+    every layer by name, those within blocks too.
     """
 
     graph: Graph
@@ -49,18 +53,30 @@ class Assembly:
     unit_names: dict[str, tuple[str, ...]]
     settings: list[Node] = field(default_factory=list)
     top: Node | None = None
+    data: DataRows = field(default_factory=lambda: DataRows({}, Parts(range(1))))
+    layers: dict[str, LayerSpec] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> Parts:
+        """Which rows of the data are trained on, validated and tested with."""
+        return self.data.parts
 
 
-def assemble(spec: Spec, samples: int | None = None, *, extra: tuple[str, ...] = ()) -> Assembly:
-    """Build the graph for a batch of `samples` rows (all where None).
+def assemble(
+    spec: Spec, samples: int | None = None, *, extra: tuple[str, ...] = (), inference: bool = False
+) -> Assembly:
+    """Build the graph for a batch of `samples` rows (all that are trained on where None).
 
-    `extra` are ids whose gradient is wanted although it is large (`--only grad.x`).
+    `extra` are ids whose gradient is wanted although it is large (`--only grad.x`); with `inference`
+    layers that behave otherwise in training (dropout, batch norm) are built as they are used afterwards.
     Raises `SpecError` with every problem of shapes, names and references.
     """
     problems: list[Problem] = []
-    found = tables(spec, problems)
+    data = data_rows(spec, problems)
+    found = data.tables
     count = len(next(iter(found.values())).rows) if found else 1
-    builder = Builder(spec, count if samples is None else samples)
+    parts = data.parts
+    builder = Builder(spec, len(parts.training) if samples is None else samples, inference=inference)
     builder.problems, builder.tables, builder.total = problems, found, count
     _Assembler(builder, found, extra).run()
     if builder.problems:
@@ -70,6 +86,8 @@ def assemble(spec: Spec, samples: int | None = None, *, extra: tuple[str, ...] =
         builder.unit_names,
         [node for node in builder.graph.nodes if node.phase == "setting"],
         builder.graph.loss,
+        data,
+        builder.layers,
     )  # fmt: skip
 
 
@@ -98,6 +116,8 @@ class _Assembler:
             for add in builder.branches:
                 add()
         self._backward(output, loss, losses.bypass)
+        for add in builder.updates:
+            add()
         forward.update(self.ahead)
         self._tangents([node for node in self.graph.nodes if node in forward])
         self.graph.prune()
@@ -126,38 +146,17 @@ class _Assembler:
             builder.problem(("layers",), "there are no data to put in", "data: {inputs: [[...]]}")
             return None
         previous, *_ = [self._data(table.name, table, table.name) for table in inputs]
-        names = self._layer_names()
-        for k, (layer, name) in enumerate(zip(self.network.layers, names, strict=True)):
-            path = ("layers", k)
-            source = builder.source(layer, path, previous)
-            before = len(builder.problems)
-            try:
-                builder.titles[name] = {
-                    **layer.title(builder, name),
-                    "inputs": source.shape[0 if builder.columns else -1],
-                }
-                previous = layer.build(builder, name, path, source)
-            except ValueError as error:
-                builder.problem(path, str(error))
-                return None
-            if len(builder.problems) > before:
-                return None  # what follows would only repeat the mistake
-            activation = layer.activation if layer.activation is not None else getattr(layer, "function", None)
-            builder.titles[name].setdefault("activation", activation.name if activation is not None else "identity")
-            builder.outputs[name] = previous
-        return previous
+        return builder.stack(self.network.layers, ("layers",), previous) if self._name_layers() else None
 
-    def _layer_names(self) -> list[str]:
-        names: list[str] = []
-        for k, layer in enumerate(self.network.layers):
-            if layer.name is None:
-                count = sum(other.type == layer.type for other in self.network.layers[: k + 1])
-                names.append(f"{layer.type}{count}")
-            else:
-                names.append(layer.name)
-            if names[-1] in names[:-1] or names[-1] in self.builder.outputs:
-                self.builder.problem(("layers", k, "name"), f"the name '{names[-1]}' is taken", "a name of its own")
-        return names
+    def _name_layers(self) -> bool:
+        """Give every layer its name; False where one stands for something else."""
+        builder, before = self.builder, len(self.builder.problems)
+        for name, path, layer in named_layers(self.network.layers):
+            if name in builder.layers or name in builder.outputs:
+                builder.problem((*path, "name"), f"the name '{name}' is taken", "a name of its own")
+            builder.layers[name] = layer
+            builder.names_by_place[path] = name
+        return len(builder.problems) == before
 
     def _graph_network(self) -> Node | None:
         builder = self.builder
@@ -226,7 +225,8 @@ class _Assembler:
         wanted = [*self.builder.trainable, *self._wanted_inputs()]
         sequential = self.network.conventions.update_order == "sequential"
         optimizer = self.network.optimizer
-        updates = Updates(self.graph, optimizer, self.builder.trainable, sequential) if optimizer else None
+        seed = self.network.seed
+        updates = Updates(self.graph, optimizer, self.builder.trainable, sequential, seed) if optimizer else None
         if updates is not None:
             moved = updates.look_ahead()
             self.ahead = list(moved.values())

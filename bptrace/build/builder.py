@@ -6,7 +6,7 @@ problem with its place in the YAML, so that all are reported at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bptrace.build.data import Table
@@ -14,7 +14,7 @@ from bptrace.build.initial import Drawer, Fan
 from bptrace.build.names import LayerNames, common_prefix
 from bptrace.errors import Problem
 from bptrace.graph.graph import Graph
-from bptrace.graph.node import Node, Own, Shape
+from bptrace.graph.node import Node, Own, Shape, Updated
 from bptrace.graph.op import Op
 from bptrace.layers.base import LayerSpec, Path
 from bptrace.ops.activations import FROM_ARGUMENT, Identity, Unary
@@ -36,8 +36,9 @@ WORDS = {"weights": "weights", "recurrent": "weights", "bias": "bias", "recurren
 class Builder:
     """Builds one graph, for one batch size (`samples`)."""
 
-    def __init__(self, spec: Spec, samples: int) -> None:
+    def __init__(self, spec: Spec, samples: int, *, inference: bool = False) -> None:
         self.spec = spec
+        self.inference = inference
         self.network = spec.network
         self.conventions = spec.network.conventions
         self.samples = samples
@@ -45,16 +46,21 @@ class Builder:
         self.graph = Graph()
         self.problems: list[Problem] = []
         self.outputs: dict[str, Node] = {}
+        self.layers: dict[str, LayerSpec] = {}  # every layer by name, those within blocks too
+        self.names_by_place: dict[Path, str] = {}
         self.unit_names: dict[str, tuple[str, ...]] = {}
         self.parameters: dict[str, dict[str, Node]] = {}
         self.tables: dict[str, Table] = {}
         self.states: list[Node] = []
+        self.ends: dict[str, Node] = {}  # the last computed states of recurrent layers: `rnn.h`, `rnn.reverse.h`
         self.trainable: list[Node] = []
         self.held: list[Node] = []
         self.drawn: list[str] = []
         self.titles: dict[str, dict[str, Any]] = {}
         # add the 0/1 nodes that only derivatives read, under names of their layers (`pool.argmax`)
         self.branches: list[Callable[[], None]] = []
+        # add what a layer keeps for later iterations, after the updates of the parameters
+        self.updates: list[Callable[[], None]] = []
         self.drawer = Drawer(self.network.seed, self.network.initializer)
         self.columns = self.conventions.sample_axis == "columns"
         self.delta_factor = self._delta_factor()
@@ -74,6 +80,36 @@ class Builder:
         """A convention, which a layer may set for itself."""
         own = getattr(layer, name, None)
         return str(own if own is not None else getattr(self.conventions, name))
+
+    def stack(self, layers: Sequence[LayerSpec], path: Path, source: Node) -> Node | None:
+        """Build the layers of a list, each on the one before; `path` is the list's place in the YAML.
+
+        Returns the output of the last one, or None after a mistake, which what follows would only repeat.
+        """
+        previous = source
+        for k, layer in enumerate(layers):
+            found = self._layer(layer, (*path, k), previous)
+            if found is None:
+                return None
+            previous = found
+        return previous
+
+    def _layer(self, layer: LayerSpec, path: Path, previous: Node) -> Node | None:
+        name = self.names_by_place[path]
+        source = self.source(layer, path, previous)
+        before = len(self.problems)
+        title = {**layer.title(self, name), "inputs": source.shape[0 if self.columns else -1]}
+        activation = layer.activation if layer.activation is not None else getattr(layer, "function", None)
+        title.setdefault("activation", activation.name if activation is not None else "identity")
+        try:
+            output = layer.build(self, name, path, source)
+        except ValueError as error:
+            self.problem(path, str(error))
+        if len(self.problems) > before:
+            return None
+        self.titles[name] = title
+        self.outputs[name] = output
+        return output
 
     def names(self, layer: LayerSpec, path: Path, parts: tuple[str, ...]) -> LayerNames:
         """The layer's `names`, refusing those of parts that it does not have."""
@@ -100,11 +136,13 @@ class Builder:
         given: Any = ...,
         at: Path | None = None,
         prefix: str = "",
+        symbol: str = "",
     ) -> Node:
         """A parameter of a layer: given, filled by a number, drawn, or shared with another layer.
 
         Of a part that holds several (the gates of an lstm) `given` is this one's value (None where the
-        YAML has none), which stands at `at`; `prefix` goes before its sign in the id.
+        YAML has none), which stands at `at`; `prefix` goes before its sign in the id. `symbol` is written
+        for it where that is not its sign.
         """
         key = part if given is ... else f"{prefix}{sign}"
         at = at or (*path, part)
@@ -134,8 +172,8 @@ class Builder:
             values = _leaves(given)
         names = LayerNames(layer.names, lambda p, m, e: self.problem((*path, "names", p), m, e)).flat(key, shape)
         trainable = layer.trainable if isinstance(layer.trainable, bool) else layer.trainable.get(part, True)
-        element = common_prefix(names, "θ" if part == "threshold" else sign) if names else sign
-        array = sign if part != "threshold" else "θ"
+        element = common_prefix(names, "θ" if part == "threshold" else symbol or sign) if names else symbol or sign
+        array = symbol or (sign if part != "threshold" else "θ")
         word = WORDS.get(part, "parameter")
         node = self.graph.leaf(
             id,
@@ -177,6 +215,50 @@ class Builder:
         self.states.append(node)
         return node
 
+    def like(self, id: str, subject: Node, given: Any, at: Path, **rest: Any) -> Node:
+        """A data leaf in the shape of a node: a number, one row for all samples, or a row a sample.
+
+        A row a sample is data, so that a batch takes its own.
+        """
+        sample = subject.axes.index("sample") if "sample" in subject.axes else 0
+        one = subject.shape[:sample] + subject.shape[sample + 1 :]
+        whole = (*one[:sample], self.total, *one[sample:])
+        values: list[float] | None = None
+        if isinstance(given, float):
+            values = [given] * subject.size
+        elif shape_of(given) == one:
+            numbers, count = _leaves(given), subject.shape[sample]
+            values = [number for number in numbers for _ in range(count)] if sample else numbers * count
+        elif shape_of(given) == whole:
+            rows = [list(row) for row in zip(*given, strict=True)] if sample else [_leaves(row) for row in given]
+            self.tables[id] = Table(id, "mask", rows, one, columns=bool(sample))
+        else:
+            words = ", ".join(axis for axis in subject.axes if axis != "sample")
+            every = f"{list(whole)} ({', '.join(subject.axes)})"
+            expected = f"a number, the shape {list(one)} ({words}) or {every}"
+            self.problem(at, f"the shape is {list(shape_of(given))}", expected)
+        return self.graph.leaf(id, subject.shape, values, phase="data", axes=subject.axes, **rest)
+
+    def rows(self, leaf: Node, rows: list[list[float]]) -> None:
+        """Let each batch take its samples' rows of a data leaf (samples, ...)."""
+        self.tables[leaf.id] = Table(leaf.id, "mask", rows, leaf.shape[1:])
+
+    def iteration(self) -> Node:
+        """The number of the iteration, from 1: `setting.iteration`, which drawn numbers depend on."""
+        from bptrace.optimizers.common import Next
+
+        id, graph = "setting.iteration", self.graph
+        if id in graph.by_id:
+            return graph.by_id[id]
+        leaf = graph.leaf(id, (), [1.0], phase="setting", symbol=Own("k"))
+
+        def count_on() -> None:
+            following = graph.add(f"new.{id}", Next(), leaf, phase="update", symbol=Updated(leaf), inline=True)
+            graph.carry[leaf] = following
+
+        self.updates.append(count_on)
+        return leaf
+
     def _shared(self, layer: LayerSpec, part: str, shape: Shape, path: Path) -> Node:
         found = self.parameters.get(layer.share or "", {})
         node = found.get(part) or found.get("threshold" if part == "bias" else part)
@@ -217,32 +299,43 @@ class Builder:
         """What a layer reads: the layer before, or the named ones, joined along the features."""
         if layer.input is None:
             return previous
-        wanted = [layer.input] if isinstance(layer.input, str) else layer.input
-        nodes: list[Node] = []
-        for k, name in enumerate(wanted):
-            if name not in self.outputs:
-                at = (*path, "input") if isinstance(layer.input, str) else (*path, "input", k)
-                self.problem(at, f"no layer or input '{name}' above", known=tuple(self.outputs), got=name)
-            else:
-                nodes.append(self.outputs[name])
-        if not nodes:
-            return previous
-        if len(nodes) == 1:
-            return nodes[0]
-        images = "channel" in nodes[0].axes and not self.columns
-        axis = 0 if self.columns else nodes[0].axes.index("channel") if images else len(nodes[0].shape) - 1
+        if isinstance(layer.input, str):
+            return self.named(layer.input, (*path, "input")) or previous
+        found = [self.named(name, (*path, "input", k)) for k, name in enumerate(layer.input)]
+        nodes = [node for node in found if node is not None]
+        if len(nodes) < 2:
+            return nodes[0] if nodes else previous
+        id, features = "+".join(layer.input), self.features(nodes[0])
+        if id in self.graph.by_id:
+            return self.graph.by_id[id]
         try:
             return self.graph.add(
-                f"{'+'.join(wanted)}", Concat(axis), *nodes,
-                phase="forward", symbol=Own("x"), axes=nodes[0].axes, names=_joined(nodes), inline=True,
+                id, Concat(features), *nodes, phase="forward", symbol=Own("x"), axes=nodes[0].axes,
+                names=self.names_along(nodes, features), inline=True,
             )  # fmt: skip
         except ValueError as error:
             self.problem((*path, "input"), str(error), "inputs that differ in their features only")
             return nodes[0]
 
+    def named(self, name: str, at: Path) -> Node | None:
+        """The input, or the output of the layer above, that `name` at a place of the YAML stands for."""
+        found = self.outputs.get(name)
+        if found is None:
+            self.problem(at, f"no layer or input '{name}' above", known=tuple(self.outputs), got=name)
+        return found
 
-def _joined(nodes: list[Node]) -> tuple[str, ...]:
-    return tuple(name for node in nodes for name in node.names) if all(node.names for node in nodes) else ()
+    def names_along(self, nodes: Sequence[Node], features: int) -> tuple[str, ...]:
+        """The names of all elements of some nodes, one after the other along the features, where all have one."""
+        outermost = features == 0 or (features == 1 and all(node.axes[:1] == ("sample",) for node in nodes))
+        if not outermost or not all(node.names for node in nodes):
+            return ()
+        return tuple(name for node in nodes for name in node.names)
+
+    def features(self, node: Node) -> int:
+        """The axis of the features: channels of images, the last one otherwise (the first of columns)."""
+        if self.columns:
+            return 0
+        return node.axes.index("channel") if "channel" in node.axes else len(node.shape) - 1
 
 
 def _leaves(value: Any) -> list[float]:

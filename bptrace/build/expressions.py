@@ -83,8 +83,9 @@ class _Expressions:
             if len(axes) != len(shape):
                 axes = tuple(f"axis{k + 1}" for k in range(len(shape)))
             node = self.graph.add(
-                id, op, *inputs, phase="forward", symbol=Own(id), axes=axes, inline=inline, block=self.name
-            )
+                id, op, *inputs, phase="forward", symbol=Own(id), axes=axes, inline=inline, quiet=inline,
+                block=self.name,
+            )  # fmt: skip
         except ValueError as error:
             raise _MisfitError(str(error), column) from None
         if last:
@@ -152,7 +153,7 @@ class _Expressions:
         if ranks not in labels:
             raise _MisfitError(f"@ joins vectors and matrices, not shapes {left.shape} and {right.shape}", column)
         a, b, out = labels[ranks]
-        words = (("i", "row"), ("j", "column"), ("k", "place"))
+        words = tuple((label, "element") for label in "ijk")
         return self.add(Contract(a, b, out, words=words), left, right, last=last, column=column)
 
     def call(self, tree: Call, last: bool) -> Node:
@@ -207,7 +208,8 @@ class _Expressions:
         axes = tuple(range(rank)) if given is None else tuple(sorted(axis % rank for axis in _tuple(given)))
         if not axes:
             raise _MisfitError(f"{name} of a single number", column)
-        words = tuple(operand.axes[axis] if operand.axes else "place" for axis in axes)
+        # rows and columns of a matrix are no places of an image that a window lies over
+        words = tuple("sample" if operand.axes[axis : axis + 1] == ("sample",) else "element" for axis in axes)
         if name in REDUCTIONS:
             return self.add(REDUCTIONS[name](axes, words), operand, last=last, column=column)
         ties = self.builder.conventions.ties

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from bptrace.ops.penalty import PenaltySum
 from bptrace.ops.reduction import Mean, Total
 from bptrace.ops.sequence import Pick
 from bptrace.ops.softmax import Softmax
-from bptrace.spec.words import LOSSES_WITHOUT_TARGETS
+from bptrace.spec.words import LOSSES_OF_CLASSES, LOSSES_WITHOUT_TARGETS
 
 if TYPE_CHECKING:
     from bptrace.build.data import Table
@@ -40,7 +41,6 @@ TERMS: dict[str, Callable[[LossSpec], Op]] = {
     "cross_entropy_with_logits": lambda spec: terms.CrossEntropyWithLogits(),
 }
 MEAN_OUTPUTS = ("mean_squared_error", "mean_absolute_error")
-CLASSES = ("cross_entropy", "cross_entropy_with_logits")
 
 
 class Losses:
@@ -51,6 +51,7 @@ class Losses:
         self.graph = builder.graph
         self.tables = tables
         self.bypass: dict[Node, tuple[Node, Op]] = {}
+        self.ignored: dict[str, int | None] = {}  # of targets that were class numbers, which one is left out
 
     def add(self, output: Node) -> Node | None:
         """The loss of the whole network, or None where the YAML has none."""
@@ -171,9 +172,7 @@ class Losses:
             return False
         classes = table.shape[-1]
         return all(
-            abs(math.fsum(row[k : k + classes]) - 1) < 1e-12
-            for row in table.rows
-            for k in range(0, len(row), classes)
+            abs(math.fsum(row[k : k + classes]) - 1) < 1e-12 for row in table.rows for k in range(0, len(row), classes)
         )
 
     def _target(self, spec: LossSpec, output: Node, path: tuple[str | int, ...], sample: int) -> Node:
@@ -192,8 +191,9 @@ class Losses:
             )
         width = tuple(extent for i, extent in enumerate(output.shape) if i != sample)
         if table.shape != width:
-            if table.shape == width[:-1] and spec.type in CLASSES:
-                self.tables[name] = table = self._one_hot(table, width[-1])
+            if table.shape == width[:-1] and spec.type in LOSSES_OF_CLASSES:
+                self.tables[name] = table = self._one_hot(table, width[-1], spec.ignore)
+                self.ignored[name] = spec.ignore
             else:
                 given, wanted = [len(table.rows), *table.shape], [len(table.rows), *width]
                 hint = "targets have a row a sample: [[0], [1]] for one output" if not table.shape else ""
@@ -202,6 +202,12 @@ class Losses:
                     hint or f"the shape {wanted}",
                 )  # fmt: skip
                 return builder.graph.leaf(f"~{name}", output.shape, None, phase="data", symbol=Own("t"))
+        if name not in self.ignored and spec.ignore is not None:
+            said, expected = f"{name} are no class numbers, of which one could be ignored", "a whole number a class"
+            builder.problem((*path, "ignore"), said, expected)
+        elif spec.ignore != self.ignored.get(name):
+            said = f"another loss of the targets {name} ignores {_or_none(self.ignored[name])}"
+            builder.problem(path, said, f"the same, not {_or_none(spec.ignore)}")
         if name in builder.graph.by_id:
             return builder.graph.by_id[name]
         symbol = Own(common_prefix(table.names, name))
@@ -211,27 +217,28 @@ class Losses:
         builder.graph.name_elements(node)
         return node
 
-    def _one_hot(self, table: Table, classes: int) -> Table:
-        from bptrace.build.data import Table
-
+    def _one_hot(self, table: Table, classes: int, ignore: int | None) -> Table:
+        """Rows with a single 1; of an ignored class rows of zeros, which add nothing to the loss."""
+        assert self.builder.network.data is not None
+        several = isinstance(self.builder.network.data.targets, dict)
+        at = ("data", "targets", table.name) if several else ("data", "targets")
         rows: list[list[float]] = []
         for n, numbers in enumerate(table.rows):
             rows.append([])
             for t, number in enumerate(numbers):
-                if number != int(number) or not 0 <= number < classes:
+                if number != ignore and (number != int(number) or not 0 <= number < classes):
                     place = (n, t) if table.shape else (n,)
                     expected = f"a whole number from 0 to {classes - 1}"
-                    self.builder.problem(("data", "targets", *place), f"{number:g} is no class", expected)
-                rows[-1] += [1.0 if k == number else 0.0 for k in range(classes)]
-        return Table(table.name, table.kind, rows, (*table.shape, classes), table.names, table.columns)
+                    expected += "" if ignore is None else f", or {ignore} (ignored)"
+                    self.builder.problem((*at, *place), f"{number:g} is no class", expected)
+                rows[-1] += [float(k == number != ignore) for k in range(classes)]
+        return replace(table, rows=rows, shape=(*table.shape, classes))
 
     def _penalised(self) -> list[tuple[Node, Penalty, str]]:
         """Every penalised parameter, with its penalty and the layer that the penalty belongs to; the top's
         and a layer's penalties add up."""
         found: list[tuple[Node, Penalty, str]] = []
-        own = {
-            name: layer.penalty for name, layer in zip(self.builder.titles, self.builder.network.layers, strict=False)
-        }
+        own = {name: layer.penalty for name, layer in self.builder.layers.items()}
         for node in [*self.builder.trainable, *self.builder.held]:
             for penalty, layer in ((self.builder.network.penalty, ""), (own.get(node.layer), node.layer)):
                 if penalty is None or not (penalty.l1 or penalty.l2):
@@ -275,6 +282,10 @@ class Losses:
             "loss.penalty", Add(), *parts, phase="loss", symbol=Own("R"), block="loss", quiet=True, word="penalty"
         )
         return self.graph.add("loss", Add(), loss, total, phase="loss", symbol=Own("E"), block="loss", quiet=True)
+
+
+def _or_none(number: int | None) -> str:
+    return "none" if number is None else str(number)
 
 
 def _factors(penalty: Penalty, samples: int) -> tuple[Fraction, Fraction]:

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from bptrace import __version__
-from bptrace.cli import examples, explain, export, new, run, schema, step
+from bptrace.cli import compare, diagnose, examples, explain, export, new, run, schema, step
 from bptrace.errors import BptraceError
 
 INTERRUPTED = 130
@@ -37,7 +37,7 @@ def _root(
     pass
 
 
-for command in (run, step, export, explain, examples, new, schema):
+for command in (run, step, export, explain, diagnose, compare, examples, new, schema):
     command.add_to(app)
 
 

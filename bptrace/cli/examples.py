@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ def examples(
 ) -> None:
     """List the bundled networks, print one, or copy it."""
     from bptrace.cli import output
-    from bptrace.network import bundled, bundled_text
+    from bptrace.network import bundled, bundled_text, data_files
 
     if name is None:
         if copy is not None:
@@ -46,6 +47,13 @@ def examples(
         target = target / f"{Path(name).stem}.yaml"
     if target.exists():
         raise UsageError(f"--copy {target}: that file exists; name another")
+    for source, beside in data_files(name.removeprefix("networks/").removesuffix(".yaml")):
+        copied = target.parent / beside
+        if copied.exists() and copied.read_bytes() != source.read_bytes():
+            raise UsageError(f"--copy {target}: its data file {copied} exists already and is another one")
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copied)
+        output.note(f"wrote {copied}")
     output.write([text], str(target))
     output.note(f"wrote {target}")
 

@@ -50,4 +50,4 @@ def explain(
         raise UsageError(f"explain: {error}") from None
     ascii_only = out.needs_ascii(output)
     lines = explain_lines(explanation, flags.columns, ascii_only)
-    out.write((f"{line}\n" for line in lines), output, inputs=[trace.spec.file])
+    out.write((f"{line}\n" for line in lines), output, inputs=trace.spec.files)

@@ -29,6 +29,9 @@ def export(
     width: o.Width = None,
     set: o.Sets = None,
     from_: o.From = None,
+    record: o.Record = None,
+    memory: o.Memory = None,
+    trace: o.Rows = None,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
@@ -41,5 +44,5 @@ def export(
         digits=digits, max_rows=max_rows, max_terms=max_terms, lang=lang, width=width, only=only, phase=phase,
         to_terminal=False, color="never",
     )  # fmt: skip
-    request = Request(net, iterations, show, "1,last", exact, tuple(set or ()), None, from_)
+    request = Request(net, iterations, show, "1,last", exact, tuple(set or ()), None, from_, record, memory, trace)
     print_trace(request, flags, output or "-", format, "markdown", quiet=quiet, verbose=verbose)

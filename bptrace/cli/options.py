@@ -30,11 +30,17 @@ Width = Annotated[int | None, typer.Option("--width", envvar="BPTRACE_WIDTH", he
 Color = Annotated[str, typer.Option("--color", help="auto, always or never.")]
 Output = Annotated[str | None, typer.Option("--output", "-o", help="Write to this file; - is standard output.")]
 Format = Annotated[
-    str | None, typer.Option("--format", help="text, markdown, json or csv; default: by the file's suffix.")
+    str | None, typer.Option("--format", help="text, markdown, json, csv or table; default: by the file's suffix.")
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a value: layers.h.units=3.")]
 Save = Annotated[str | None, typer.Option("--save", help="Write the parameters after the run to this checkpoint.")]
 From = Annotated[str | None, typer.Option("--from", help="Start from the parameters of this checkpoint.")]
+Record = Annotated[
+    str | None,
+    typer.Option("--record", help="Keep all numbers of each iteration, lean, or replay; default: by size."),
+]
+Memory = Annotated[str | None, typer.Option("--memory", help="What the rows kept may take: 512MB, 2GB.")]
+Rows = Annotated[str | None, typer.Option("--trace", help="Write a row for each iteration to this .npy file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on standard error but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error what is done.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import typer
 
 from bptrace.cli import options as o
@@ -29,6 +31,9 @@ def run(
     set: o.Sets = None,
     save: o.Save = None,
     from_: o.From = None,
+    record: o.Record = None,
+    memory: o.Memory = None,
+    trace: o.Rows = None,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
     json: o.Json = False,
@@ -40,7 +45,7 @@ def run(
         digits=digits, max_rows=max_rows, max_terms=max_terms, lang=lang, width=width, color=color, only=only,
         phase=phase, to_terminal=output is None,
     )  # fmt: skip
-    request = Request(net, iterations, show, "1,last", exact, tuple(set or ()), save, from_)
+    request = Request(net, iterations, show, "1,last", exact, tuple(set or ()), save, from_, record, memory, trace)
     print_trace(request, flags, output, "json" if json else format, "text", quiet=quiet, verbose=verbose)
 
 
@@ -51,11 +56,14 @@ def print_trace(
     """Run, write, and say on standard error what was written; a run that stopped fails afterwards."""
     from bptrace import export
     from bptrace.cli import output, trace
+    from bptrace.network import is_stored
 
     assert isinstance(request, trace.Request)
     kind = export.format_of(destination, format, default)
-    if export.FORMATS[kind].whole and request.show is None:
-        request = trace.Request(**{**request.__dict__, "default_show": "all"})
+    whole = export.FORMATS[kind].whole and request.show is None
+    request = replace(
+        request, default_show="all" if whole else request.default_show, quiet=quiet, partial=True
+    )
     made, iterations = trace.run(request)
     ascii_only = kind in ("text", "json") and output.needs_ascii(destination)
     paint = None
@@ -64,10 +72,12 @@ def print_trace(
 
         paint = painter()
     style = o.page_style(flags, request.net, ascii_only, paint)
-    output.write(export.chunks(made, kind, iterations, style), destination, inputs=[made.spec.file])
+    output.write(export.chunks(made, kind, iterations, style), destination, inputs=made.spec.files)
     if destination not in (None, "-"):
         output.note(f"wrote {destination}", quiet)
     if verbose:
         output.note(f"{made.count} iterations, engine: {made.engine}", quiet)
     if made.stopped is not None:
         raise made.stopped
+    if made.interrupted and not is_stored(request.net):
+        raise KeyboardInterrupt

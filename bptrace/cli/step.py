@@ -41,6 +41,7 @@ def step(
     """Print each of the first iterations in full. On a terminal: a block at a time."""
     from bptrace.cli import output as out
     from bptrace.cli.trace import Request
+    from bptrace.network import is_stored
 
     if net is None:
         net = "net.yaml" if Path("net.yaml").is_file() else "mazur"
@@ -49,7 +50,11 @@ def step(
         digits=digits, max_rows=max_rows, max_terms=max_terms, lang=lang, width=width, color=color, only=only,
         phase=phase, to_terminal=output is None,
     )  # fmt: skip
-    request = Request(net, iterations, show, "all", exact, tuple(set or ()), save, from_)
+    stored = is_stored(net)  # of what was run already, the first iterations are shown
+    request = Request(
+        net, None if stored else iterations, show, f"1-{iterations}" if stored else "all", exact, tuple(set or ()),
+        save, from_,
+    )  # fmt: skip
     chosen = "json" if json else format
     interactive = output is None and chosen is None and sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and not (only or phase):

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bptrace.engine.batching import batched
-from bptrace.engine.layout import Layout, changing_nodes, is_table, state_leaves
+from bptrace.engine.layout import Layout, changing_nodes, families, is_table, state_leaves
 from bptrace.engine.workspace import Workspace
 from bptrace.errors import UsageError
 from bptrace.graph.node import Node
@@ -42,12 +42,15 @@ def numpy_for(layout: Layout) -> Any:
 class ArrayEngine:
     """Runs iterations of one graph by NumPy; see `ScalarEngine` for what both promise.
 
-    The nodes that are computed are those of the layout.
+    The nodes that are computed are those of the layout. `tables` holds data that engines of the same
+    network share.
     """
 
     name = "array"
 
-    def __init__(self, assembly: Assembly, layout: Layout, constant: Sequence[int] | None) -> None:
+    def __init__(
+        self, assembly: Assembly, layout: Layout, constant: Sequence[int] | None, tables: dict[str, Array] | None = None
+    ) -> None:
         _refuse_too_large(layout)
         self.np = numpy_for(layout)
         self.layout = layout
@@ -59,6 +62,7 @@ class ArrayEngine:
         self._calls: list[Callable[[], Any]] = []
         self._updates: list[Callable[[], Any]] = []
         self._tables: list[tuple[Array, Array]] = []
+        self._known_tables = {} if tables is None else tables
         self._still: set[int] = set()  # the arrays that no iteration changes
         self._work = Workspace(self.np, self._arrange)
         self._bind_leaves(layout.nodes)
@@ -82,13 +86,13 @@ class ArrayEngine:
 
     def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None:
         """Run an iteration a batch; rows go to `chunk` from its number `start` on, or nowhere (None)."""
-        arena, calls, updates, size = self._arena, self._calls, self._updates, self.layout.size
-        arena = arena[:size]
+        calls, updates, size = self._calls, self._updates, self.layout.row
+        arena = self._arena[self.layout.begin : self.layout.size]
         rows = (
             None if chunk is None else self.np.frombuffer(chunk)[start : start + len(batches) * size].reshape(-1, size)
         )
         copy = self.np.copyto
-        loss = None if self._loss < 0 else partial(arena.item, self._loss)
+        loss = None if self._loss < 0 else partial(self._arena.item, self._loss)
         with self.np.errstate(all="ignore"):
             for k, batch in enumerate(batches):
                 if self._tables and batch is not self._loaded:
@@ -119,7 +123,9 @@ class ArrayEngine:
             elif is_table(self.assembly, node):
                 table = self.assembly.tables[node.id]
                 self._arrays[node] = self.np.zeros(node.shape)
-                rows = self.np.array(table.rows, dtype=float).reshape(len(table.rows), -1)
+                if node.id not in self._known_tables:
+                    self._known_tables[node.id] = self.np.array(table.rows, dtype=float).reshape(len(table.rows), -1)
+                rows = self._known_tables[node.id]
                 leaf = self._arrays[node]
                 leaf = leaf.reshape(-1, leaf.shape[-1]).T if table.columns else leaf.reshape(leaf.shape[0], -1)
                 self._tables.append((rows, leaf))
@@ -139,6 +145,7 @@ class ArrayEngine:
         late = {t for t in targets if t not in read and t not in self._arrays and targets.count(t) == 1}
         self._still = {id(array) for node, array in self._arrays.items() if node not in changing}
         views: set[Node] = set()
+        apart = self._unrecorded(chosen)
         plan = [node for node in chosen if node not in self._arrays and node not in late]
         for node in plan:
             view = node.op.view(*self._operands(node)) if node.inline and node.inputs else None
@@ -147,7 +154,7 @@ class ArrayEngine:
             elif node in self.layout.offsets:
                 view = self._slot(node)
             else:
-                view = self.np.empty(node.shape)
+                view = apart[node]
             self._arrays[node] = view
             if node not in changing:
                 self._still.add(id(view))
@@ -156,6 +163,16 @@ class ArrayEngine:
             for step in batched(part, views, self._arrays):
                 calls += self._bound(step.op, list(step.operands), step.out)
         self._bind_updates(leaves, late)
+
+    def _unrecorded(self, nodes: list[Node]) -> dict[Node, Array]:
+        """Places for the nodes that no row has, those alike in rank and file too."""
+        found: dict[Node, Array] = {}
+        waiting = families([node for node in nodes if node not in self.layout.offsets])
+        numbers, start = self.np.empty(sum(node.size for node in waiting)), 0
+        for node in waiting:
+            found[node] = numbers[start : start + node.size].reshape(node.shape)
+            start += node.size
+        return found
 
     def _operands(self, node: Node) -> list[Array]:
         return [self._arrays[operand] for operand in node.inputs]

@@ -16,12 +16,21 @@ LONGEST_FORMULA = 300
 
 def not_finite(values: Values, iteration: int) -> RunError | None:
     """The error of an iteration that holds NaN or an infinity outside its checks."""
+    found = first_not_finite(values)
+    if found is None:
+        return None
+    node, k = found
+    return RunError(_message(values, node, k, values.flat(node)[k], iteration))
+
+
+def first_not_finite(values: Values) -> tuple[Node, int] | None:
+    """The first node, in the order of computing, and its first element that is NaN or infinite."""
     for node in values.assembly.graph.nodes:
-        if node.inline or node.phase in ("check", "data", "setting"):
+        if node.inline or node.op.infinite or node.phase in ("check", "data", "setting"):
             continue
         for k, value in enumerate(values.flat(node)):
             if not isfinite(value):
-                return RunError(_message(values, node, k, value, iteration))
+                return node, k
     return None
 
 

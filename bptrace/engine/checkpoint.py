@@ -30,16 +30,17 @@ def checkpoint_text(trace: Trace) -> str:
         "format": FORMAT,
         "version": 1,
         "name": trace.network.name,
-        "iterations": trace.count,
+        "iterations": trace.done_before + trace.count,
         "shapes": {leaf.id: list(leaf.shape) for leaf in assembly.graph.carry},
         "state": leaves,
     }
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
 
 
-def read_checkpoint(file: str, network: Network) -> dict[str, list[float]]:
-    """The state in a checkpoint, by leaf id. Raises `UsageError` where it is none of this network."""
-    document = _read(file)
+def read_checkpoint(file: str, network: Network, text: str | None = None) -> tuple[dict[str, list[float]], int]:
+    """The state in a checkpoint, by leaf id, and after how many iterations it was. With `text` that is
+    the checkpoint. Raises `UsageError` where it is none of this network."""
+    document = _read(file) if text is None else json.loads(text)
     shapes, state = document.get("shapes"), document.get("state")
     if document.get("format") != FORMAT or not isinstance(shapes, dict) or not isinstance(state, dict):
         raise UsageError(f"--from {file}: that is no checkpoint; one is written by --save")
@@ -47,7 +48,10 @@ def read_checkpoint(file: str, network: Network) -> dict[str, list[float]]:
     differences = list(_differences(shapes, state, wanted))
     if differences:
         raise UsageError(f"--from {file}: a checkpoint of another network: " + "; ".join(differences))
-    return {id: [float(x) for x in state[id]] for id in wanted}
+    done = document.get("iterations", 0)
+    if not isinstance(done, int) or isinstance(done, bool) or done < 0:
+        raise UsageError(f"--from {file}: damaged: {done!r} iterations")
+    return {id: [float(x) for x in state[id]] for id in wanted}, done
 
 
 def _read(file: str) -> dict[str, Any]:

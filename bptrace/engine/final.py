@@ -18,9 +18,9 @@ MOST_BY_FORMULAS = 5_000
 
 
 def final_values(assembly: Assembly, state: Sequence[Any], numbers: Numbers, by_formulas: bool) -> Values:
-    """The values of the forward pass and the loss over all data, with the given state."""
+    """The values of the forward pass and the loss over all rows that are trained on, with the given state."""
     layout = Layout(assembly, forward_nodes(assembly.graph))
-    batch = range(assembly.samples)
+    batch = assembly.parts.training
     if numbers is not FLOATS or (by_formulas and layout.size <= MOST_BY_FORMULAS):
         engine = FormulaEngine(layout, numbers)
         engine.state = state

@@ -9,7 +9,7 @@ next row's state.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -29,11 +29,16 @@ class Layout:
     """The order of the numbers in a row: state, gradients in the state's order, the rest, checks.
 
     The gradients stand in the order of the state so that one update can run over all parameters at
-    once. Nodes of the phase `check` come last, since only they may hold NaN or infinities (`checked`
-    is where they begin). `after` says where the state holds the new value of a node.
+    once. Nodes of the phase `check` and masked scores come last, since only they may hold NaN or
+    infinities (`checked` is where they begin). `after` says where the state holds the new value of a node.
+
+    `nodes` are those that are computed, all where None. With `kept` only these are recorded: they
+    stand last, side by side, and the row is what begins at `begin`.
     """
 
-    def __init__(self, assembly: Assembly, nodes: Iterable[Node] | None = None) -> None:
+    def __init__(
+        self, assembly: Assembly, nodes: Iterable[Node] | None = None, kept: Collection[Node] | None = None
+    ) -> None:
         graph = assembly.graph
         self.nodes = graph.nodes if nodes is None else list(nodes)
         self.node_set = set(self.nodes)
@@ -50,11 +55,17 @@ class Layout:
         computed = [
             node for node in self.nodes if not (node.inline or isinstance(node.op, Leaf)) and node not in targets
         ]
-        computed = _families(computed)
+        computed = families(computed)
         gradients = [node for node in update_operands(graph, leaves) if node in set(computed)]
-        for node in gradients + [node for node in computed if node.phase != "check"]:
-            self._place(node)
+        later: Collection[Node] = () if kept is None else kept
+        for node in gradients + [node for node in computed if not _may_be_infinite(node)]:
+            if node not in later:
+                self._place(node)
         self.checked = self.size
+        for node in computed:
+            if node not in later:
+                self._place(node)
+        self.begin = 0 if kept is None else self.size
         for node in computed:
             self._place(node)
 
@@ -64,12 +75,21 @@ class Layout:
             self.size += node.size
 
     @property
+    def row(self) -> int:
+        """The numbers of one row."""
+        return self.size - self.begin
+
+    @property
     def bytes(self) -> int:
         """The memory of one row."""
-        return self.size * NUMBER_BYTES
+        return self.row * NUMBER_BYTES
 
 
-def _families(nodes: list[Node]) -> list[Node]:
+def _may_be_infinite(node: Node) -> bool:
+    return node.phase == "check" or node.op.infinite
+
+
+def families(nodes: list[Node]) -> list[Node]:
     """Nodes of time steps next to each other, so that one call can compute or add up many of them: all
     steps of a quantity that is summed over time, of the others the nodes alike of one step after the
     other (its gates)."""
@@ -80,11 +100,11 @@ def _families(nodes: list[Node]) -> list[Node]:
         if len(kind) > 1
         for operand in kind
     }
-    families: dict[object, list[Node]] = {}
+    found: dict[object, list[Node]] = {}
     for node in nodes:
         alike = _quantity(node) if node in over_time else (likeness(node), node.phase) if node.step else node
-        families.setdefault(alike, []).append(node)
-    return [node for family in families.values() for node in sorted(family, key=lambda node: node.step or 0)]
+        found.setdefault(alike, []).append(node)
+    return [node for family in found.values() for node in sorted(family, key=lambda node: node.step or 0)]
 
 
 def _quantity(node: Node) -> str:
@@ -127,6 +147,34 @@ def changing_nodes(assembly: Assembly, batches: bool) -> set[Node]:
 def is_table(assembly: Assembly, node: Node) -> bool:
     """Whether a node is a leaf that takes the data of a batch."""
     return isinstance(node.op, Leaf) and node not in assembly.graph.values and node.id in assembly.tables
+
+
+def needed_nodes(graph: Graph, kept: Collection[Node]) -> list[Node]:
+    """What has to be computed for the nodes kept and for the next state."""
+    found: set[Node] = set()
+    waiting = [*kept, *graph.carry, *graph.carry.values()]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting.extend(node.inputs)
+    return [node for node in graph.nodes if node in found]
+
+
+def lean_nodes(assembly: Assembly, gradients: bool) -> set[Node]:
+    """The activations, the deltas and the loss; of expressions, those that have names. With `gradients`
+    those by the parameters too."""
+    graph = assembly.graph
+    kept = {graph.loss} if graph.loss is not None else set()
+    for node in graph.nodes:
+        names = (node.id, *node.aliases)
+        activation = node.phase == "forward" and (not node.layer or any(name.endswith(".y") for name in names))
+        delta = node.phase == "backward" and any(name.endswith(".delta") for name in names)
+        if activation or delta:
+            kept.add(node)
+    if gradients:
+        kept |= {graph.by_id[f"grad.{leaf.id}"] for leaf in assembly.trainable if f"grad.{leaf.id}" in graph.by_id}
+    return {node for node in kept if not (node.inline or isinstance(node.op, Leaf)) and node not in graph.carry}
 
 
 def forward_nodes(graph: Graph) -> list[Node]:

@@ -47,14 +47,14 @@ class Recorder:
         else:
             self._firsts.pop()
 
-    def find(self, iteration: int) -> tuple[int, Sequence[Any]] | None:
-        """The batch size and the row of an iteration."""
+    def row(self, iteration: int) -> Sequence[Any] | None:
+        """The row of an iteration."""
         k = bisect_right(self._firsts, iteration) - 1
         if k < 0:
             return None
         size, row, held = self._pieces[k]
         place = iteration - self._firsts[k]
-        return (size, self._stores[size].row(row + place)) if place < held else None
+        return self._stores[size].row(row + place) if place < held else None
 
     @property
     def iterations(self) -> list[int]:

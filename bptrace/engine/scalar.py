@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bptrace.engine.layout import Layout, changing_nodes, is_table, state_leaves
 from bptrace.engine.values import indices, position
+from bptrace.formula.drawn import drawn_numbers
 from bptrace.formula.expr import Number, Ref
+from bptrace.formula.evaluate import largest
 from bptrace.formula.python import FUNCTIONS, PythonWriter, TooLongError, literal
 from bptrace.graph.node import Node
 from bptrace.graph.op import formula_of
@@ -79,7 +82,7 @@ class ScalarEngine:
             found: list[float | None] = []
             count, self.state = step(self.state, chunk, places, data[done:] if done else data, found.append)
             if recorded:
-                size = self.layout.size
+                size = self.layout.row
                 at = start + done * size
                 losses.extend([None] * count if loss is None else chunk[at + loss : at + count * size : size])
             else:
@@ -88,7 +91,7 @@ class ScalarEngine:
             if done < len(batches):
                 other = self._fallback()
                 other.state = self.state
-                other.run([batches[done]], chunk, start + done * self.layout.size, losses)
+                other.run([batches[done]], chunk, start + done * self.layout.row, losses)
                 self.state = other.state
                 self.handed_over += 1
                 done += 1
@@ -147,8 +150,10 @@ class _Code:
             if node in changing and (node not in self.targets or node in self.read):
                 self._compute(node)
         self.inside, self.writer.lines = self.writer.lines, []
-        self.row = [name for node in layout.offsets for name in self.names[node]]
-        self.loss = layout.offsets.get(graph.loss) if graph.loss is not None else None
+        kept = [node for node, place in layout.offsets.items() if place >= layout.begin]
+        self.row = [name for node in kept for name in self.names[node]]
+        loss = layout.offsets.get(graph.loss) if graph.loss is not None else None
+        self.loss = None if loss is None else loss - layout.begin
         self.loss_name = self.names[graph.loss][0] if graph.loss is not None else "None"
         self._update(leaves)
 
@@ -211,7 +216,8 @@ class _Code:
     def compile(self, recorded: bool) -> Callable[..., tuple[int, Sequence[float]]]:
         """The function `run(state, chunk, places, data, keep)`; with `recorded` it writes rows."""
         state = f"({', '.join(self.state)}{',' if self.state else ''})"
-        functions = [*dict.fromkeys(FUNCTIONS.values()), "pow", "pack"]
+        streams = {f"drawn{k}": part for k, part in enumerate(self.writer.streams.items())}
+        functions = [*dict.fromkeys(FUNCTIONS.values()), "pow", "pack", *streams]
         each = f"place, ({', '.join(self.data)},) in zip(places, data)" if self.data else "place in places"
         keep = f"pack(chunk, place, {', '.join(self.row)})" if recorded else f"keep({self.loss_name})"
         source = [
@@ -226,11 +232,12 @@ class _Code:
             f"  return (places.index(place) if place >= 0 else 0), {state}",
             f" return len(places), {state}",
         ]
-        pack = struct.Struct(f"{self.layout.size}d").pack_into
+        pack = struct.Struct(f"{self.layout.row}d").pack_into
         scope: dict[str, Any] = {
             name: getattr(math, name) for name in (*FUNCTIONS.values(), "pow") if hasattr(math, name)
         }
-        scope |= {"abs": abs, "max": max, "min": min, "pack": pack, "__builtins__": _BUILTINS}
+        scope |= {name: partial(drawn_numbers, *part) for name, part in streams.items()}
+        scope |= {"abs": abs, "max": max, "min": min, "largest": largest, "pack": pack, "__builtins__": _BUILTINS}
         exec(compile("\n".join(source), "<bptrace iteration>", "exec"), scope)
         return scope["run"]  # type: ignore[no-any-return]
 

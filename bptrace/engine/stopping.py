@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ class StopRule:
 
     The loss of an epoch is the mean of its batches' losses, each weighted by its samples; the
     gradient is the one of the epoch's last iteration. `patience` counts epochs in a row whose loss is
-    not below the lowest one so far.
+    not below the lowest one so far; where rows are held out for validation it is their loss.
     """
 
     def __init__(self, stop: Stop, schedule: Schedule) -> None:
@@ -32,29 +32,33 @@ class StopRule:
     def active(self) -> bool:
         return any(limit is not None for limit in (self.loss_below, self.gradient_below, self.patience))
 
-    def enough(self, last: int, losses: Sequence[float | None], values: Values) -> bool:
+    def enough(
+        self, last: int, losses: Sequence[float | None], values: Callable[[], Values], validation: float | None = None
+    ) -> bool:
         """Whether a condition holds after the epoch that iteration `last` (from 0) ends."""
         loss = self._epoch_loss(last, losses)
-        if self.gradient_below is not None and gradient_norm(values) < self.gradient_below:
+        if self.gradient_below is not None and gradient_norm(values()) < self.gradient_below:
             return True
         if loss is None:
             return False
         if self.loss_below is not None and loss < self.loss_below:
             return True
-        if self._best is None or loss < self._best:
-            self._best, self._waited = loss, 0
+        watched = loss if validation is None else validation
+        if self._best is None or watched < self._best:
+            self._best, self._waited = watched, 0
         else:
             self._waited += 1
         return self.patience is not None and self._waited >= self.patience
 
     def _epoch_loss(self, last: int, losses: Sequence[float | None]) -> float | None:
-        total = 0.0
-        for k in range(last + 1 - self._schedule.an_epoch, last + 1):
+        total, count = 0.0, 0
+        for k in range(max(0, last + 1 - self._schedule.an_epoch), last + 1):
             loss = losses[k]
             if loss is None:
                 return None
             total += loss * self._schedule.batch_size(k)
-        return total / self._schedule.count
+            count += self._schedule.batch_size(k)
+        return total / count
 
 
 def gradient_norm(values: Values) -> float:

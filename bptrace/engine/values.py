@@ -101,7 +101,7 @@ class Values:
         """One number of a node by its formula; an inline node is no line, so it is not finished."""
         value = evaluate(formula_of(node, index), self.number, self.numbers.arithmetic)
         finish = self.numbers.finish
-        return finish(value) if finish and not node.inline else value
+        return finish(value) if finish and not (node.inline or node.op.given) else value
 
 
 def indices(shape: Shape) -> Iterator[Index]:

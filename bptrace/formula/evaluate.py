@@ -12,10 +12,12 @@ from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, localconte
 from fractions import Fraction
 from typing import Any, Protocol
 
+from bptrace.formula.drawn import drawn
 from bptrace.formula.expr import (
     Choice,
     Expr,
     Function,
+    Infinite,
     Negation,
     Number,
     Power,
@@ -38,6 +40,8 @@ class Arithmetic(Protocol):
 
     def constant(self, value: Fraction) -> Any: ...
 
+    def infinity(self) -> Any: ...
+
     def power(self, base: Any, exponent: Any) -> Any: ...
 
     def function(self, name: str, arguments: list[Any]) -> Any: ...
@@ -53,6 +57,9 @@ class Floats:
 
     def constant(self, value: Fraction) -> float:
         return value.numerator / value.denominator
+
+    def infinity(self) -> float:
+        return math.inf
 
     def divide(self, top: float, bottom: float) -> float:
         if bottom == 0.0:
@@ -94,8 +101,14 @@ _FLOATS: dict[str, Callable[..., float]] = {
     "abs": abs,
     "max": lambda *values: math.nan if any(map(math.isnan, values)) else max(values),
     "min": lambda *values: math.nan if any(map(math.isnan, values)) else min(values),
+    "largest": lambda place, *values: largest(place, *values),
     "times_ln": lambda factor, x: 0.0 if factor == 0.0 else factor * math.log(x),
 }
+
+
+def largest(place: Any, *values: Any) -> Any:
+    """The `place`-th largest of some numbers; the first is the largest. NaN where one of them is NaN."""
+    return next((x for x in values if x != x), None) or sorted(values, reverse=True)[int(place) - 1]
 
 
 class Fractions:
@@ -103,6 +116,9 @@ class Fractions:
 
     def constant(self, value: Fraction) -> Fraction:
         return value
+
+    def infinity(self) -> Fraction:
+        raise NotExactError("an infinity is no fraction")
 
     def divide(self, top: Fraction, bottom: Fraction) -> Fraction:
         return top / bottom
@@ -120,6 +136,8 @@ class Fractions:
                 return max(arguments)
             case "min":
                 return min(arguments)
+            case "largest":
+                return largest(*arguments)
             case "times_ln" if arguments[0] == 0 or arguments[1] == 1:
                 return Fraction(0)
             case "exp" | "sin" | "tanh" | "erf" if arguments[0] == 0:
@@ -147,8 +165,10 @@ class Rounding:
         self.mode = ROUND_HALF_UP if mode == "half_up" else ROUND_HALF_EVEN
 
     def __call__(self, value: Decimal) -> Decimal:
-        if not value.is_finite() or not value:
+        if not value.is_finite():
             return value
+        if not value:  # zero has no sign, and as many decimals as other numbers
+            return Decimal(0) if self.significant else Decimal(0).scaleb(-self.digits)
         places = self.digits - 1 - value.adjusted() if self.significant else self.digits
         rounded = value.quantize(Decimal(1).scaleb(-places), rounding=self.mode, context=_WIDE)
         return rounded if rounded else abs(rounded)
@@ -166,6 +186,9 @@ class Decimals:
 
     def constant(self, value: Fraction) -> Decimal:
         return self.context.divide(Decimal(value.numerator), Decimal(value.denominator))
+
+    def infinity(self) -> Decimal:
+        return Decimal("Infinity")
 
     def divide(self, top: Decimal, bottom: Decimal) -> Decimal:
         return self.context.divide(top, bottom)
@@ -195,6 +218,8 @@ class Decimals:
                 return max(arguments)
             case "min":
                 return min(arguments)
+            case "largest":
+                return largest(*arguments)
             case "sin" | "cos" | "erf":
                 return _series(name, x)
         raise NotExactError(f"{name} has no decimal form")
@@ -263,6 +288,8 @@ def evaluate(expr: Expr, lookup: Lookup, arithmetic: Arithmetic, worked: Callabl
         match e:
             case Ref():
                 return lookup(e)
+            case Infinite():
+                return a.infinity()
             case Number():
                 return a.constant(e.value)
             case Sum(terms):
@@ -281,6 +308,8 @@ def evaluate(expr: Expr, lookup: Lookup, arithmetic: Arithmetic, worked: Callabl
                 return a.after(a.power(value(base), value(exponent)))
             case Negation(of):
                 return -value(of)
+            case Function("drawn", (Number() as stream, step, Number() as place)):
+                return a.constant(Fraction(repr(drawn(stream.text, int(value(step)), int(place.value)))))
             case Function(name, arguments):
                 return a.after(a.function(name, [value(argument) for argument in arguments]))
             case Choice(left, relation, right, then, otherwise):

@@ -84,6 +84,11 @@ class Number(Expr):
 
 
 @dataclass(frozen=True, slots=True)
+class Infinite(Number):
+    """∞, which is no fraction: of `value` only the sign is meant."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sum(Expr):
     """A sum of terms, or (with `axis`) of one term for each place along an axis.
 
@@ -119,7 +124,7 @@ class Negation(Expr):
 @dataclass(frozen=True, slots=True)
 class Function(Expr):
     """A named function: exp, ln, sqrt, tanh, sin, cos, abs, erf, max, min; times_ln is
-    x·ln y with 0·ln 0 = 0."""
+    x·ln y with 0·ln 0 = 0; drawn is a random number of a stream, an iteration and a place."""
 
     name: str
     arguments: Sequence[Expr]
@@ -210,6 +215,7 @@ def tanh(x: Expr) -> Expr:
 
 ONE = number(1)
 ZERO = number(0)
+INFINITY = Infinite(Fraction(1), "∞")
 
 
 def choose(left: Operand, relation: Relation, right: Operand, then: Operand, otherwise: Operand) -> Expr:

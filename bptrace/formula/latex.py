@@ -164,6 +164,11 @@ class _Writer:
                 text = self.piece(arguments[0])[0]
                 tall = (r"\left", r"\right") if _tall(text) else ("", "")
                 return rf"{tall[0]}\lvert {text} {tall[1]}\rvert", Level.ATOM
+            case "drawn":
+                stream, *rest = arguments
+                said = rf"\text{{{_text(getattr(stream, 'text', ''))}}}"
+                inside = ", ".join([said, *(self.piece(argument)[0] for argument in rest)])
+                return rf"\mathrm{{drawn}}({inside})", Level.POWER
             case "times_ln":
                 factor = self._bracketed(arguments[0], Level.PRODUCT)
                 return rf"{factor} \cdot {self._call('ln', arguments[1:])}", Level.PRODUCT
@@ -277,6 +282,8 @@ def _letters(text: str) -> str:
         return GREEK[text]
     if len(text) == 2 and text[1] in ACCENTS:
         return f"{ACCENTS[text[1]]}{{{_letters(text[0])}}}"
+    if len(text) > 1 and text.endswith("²"):  # the square is part of the name: the variance σ²
+        return f"{{{_letters(text[:-1])}^{{2}}}}"
     if len(text) == 1 and text.isascii() and text.isalpha():
         return text
     if not all(c.isascii() or c in GREEK for c in text):

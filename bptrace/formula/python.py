@@ -8,12 +8,13 @@ order, sums from left to right.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
+from math import inf, isfinite
 
 from bptrace.formula.expr import (
     Choice,
     Expr,
     Function,
+    Infinite,
     Negation,
     Number,
     Power,
@@ -39,8 +40,9 @@ FUNCTIONS = {
     "abs": "abs",
     "max": "max",
     "min": "min",
+    "largest": "largest",
 }
-"""Names of functions in generated code: those of `math`, and three built-in ones."""
+"""Names of functions in generated code: those of `math`, three built-in ones, and `largest`."""
 
 _RELATIONS: dict[Relation, str] = {">": ">", ">=": ">=", "=": "==", "<": "<", "<=": "<="}
 _SUM, _PRODUCT, _NEGATION, _POWER, _ATOM = 1, 2, 3, 4, 5
@@ -55,13 +57,15 @@ class PythonWriter:
 
     A function of a single element is worked out once and used again, as a softmax needs it. `most`
     is the number of terms above which `TooLongError` is raised; `risky` says whether an operation
-    that can raise was written since it was last set to False.
+    that can raise was written since it was last set to False. `streams` are the random numbers that
+    the code asks for, and how many of each: `drawn0(i)` gives those of the first stream.
     """
 
     def __init__(self, name: Callable[[Ref], str], most: int) -> None:
         self.name = name
         self.lines: list[str] = []
         self.risky = False
+        self.streams: dict[str, int] = {}
         self._left = most
         self._names = 0
         self._known: dict[str, str] = {}
@@ -92,6 +96,8 @@ class PythonWriter:
                 if self._left < 0:
                     raise TooLongError
                 return self.name(expr), _ATOM
+            case Infinite():
+                return literal(inf), _ATOM
             case Number(value):
                 return literal(value.numerator / value.denominator), _ATOM
             case Sum(terms) if len(terms) == 1:
@@ -109,6 +115,8 @@ class PythonWriter:
                 return self._power(expr)
             case Negation(of):
                 return f"-{self._in(of, _NEGATION)}", _NEGATION
+            case Function("drawn", (Number() as stream, step, Number() as place)):
+                return self._drawn(stream.text, step, int(place.value)), _ATOM
             case Function():
                 return self._function(expr)
             case Choice(left, relation, right, then, otherwise):
@@ -142,6 +150,13 @@ class PythonWriter:
             return f"{self._in(base, _ATOM)}**{literal(float(exponent.value))}", _POWER
         return f"pow({self.write(base)}, {self.write(exponent)})", _ATOM
 
+    def _drawn(self, stream: str, step: Expr, place: int) -> str:
+        self.streams[stream] = max(place, self.streams.get(stream, 0))
+        call = f"drawn{list(self.streams).index(stream)}({self.write(step)})"
+        if call not in self._known:
+            self._known[call] = self._temporary(call)
+        return f"{self._known[call]}[{place - 1}]"
+
     def _function(self, expr: Function) -> tuple[str, int]:
         arguments = [self._write(argument) for argument in expr.arguments]
         texts = [text for text, _ in arguments]
@@ -161,7 +176,7 @@ class PythonWriter:
         text = f"{FUNCTIONS[expr.name]}({', '.join(texts)})"
         if text in self._known:
             return self._known[text], _ATOM
-        if plain and not self._choices and expr.name not in ("max", "min"):
+        if plain and not self._choices and expr.name not in ("max", "min", "largest"):
             self._known[text] = name = self._temporary(text)
             return name, _ATOM
         return text, _ATOM

@@ -2,7 +2,7 @@
 
 `h.W[1,2]`, `w5`, `grad.w5`, `new.b1`, `δ_o1`, `h.z[2]` (the sample is left out where there is one),
 `out_h1[3]` (sample 3 of a unit, where there are several), `grad.h.a[1]/o.z` (what came back through o.z).
-`find_part` also reads parts of formulas: `h.z[1]/2`, `grad.h.W[1,2]/sample2`.
+`find_part` also reads parts of formulas: `h.z[1]/2`, `grad.h.W[1,2]/sample2`, `grad.rnn.W[1,2]@2`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bptrace.errors import nearest
-from bptrace.formula.expr import Expr, Index, Negation, Number, Product, Quotient, Ref, Sum, addends, flat
+from bptrace.formula.expr import Expr, Index, Ref, addends, flat
 from bptrace.graph.graph import Graph
 from bptrace.graph.node import Node
 from bptrace.graph.op import formula_of
+from bptrace.graph.shares import inside_of, of_sample, of_step
 
-DERIVED = ("grad", "new", "local", "step", "clipped", "check", "m_hat", "v_hat", "upstream")
+DERIVED = (
+    "grad", "new", "local", "step", "clipped", "masked", "mask", "drawn", "fisher", "check", "m_hat", "v_hat", "upstream",
+)  # fmt: skip
 """Prefixes of the ids of nodes that belong to another node."""
 
 
@@ -31,20 +34,23 @@ class LookupFailedError(LookupError):
 class Part:
     """What a text names: elements of a node (flat indices), or an addend of each one's formula.
 
-    `addend` counts the terms from 1; `sample` is the sample whose share it is, from 1.
+    `addend` counts the terms from 1; `sample` and `step` are the sample and the time step whose share it
+    is, from 1.
     """
 
     node: Node
     elements: tuple[int, ...]
     addend: int | None = None
     sample: int | None = None
+    step: int | None = None
 
     @property
     def label(self) -> str:
-        """What stands after the `/`, if only a part is named."""
+        """What stands after the id, if only a part is named: `/2`, `/sample2`, `@2`."""
+        at = "" if self.step is None else f"@{self.step}"
         if self.addend is not None:
-            return str(self.addend)
-        return "" if self.sample is None else f"sample{self.sample}"
+            return f"{at}/{self.addend}"
+        return at if self.sample is None else f"{at}/sample{self.sample}"
 
 
 def find(graph: Graph, text: str) -> tuple[Node, int | None]:
@@ -85,30 +91,69 @@ def find_part(graph: Graph, text: str) -> Part:
     sample = tail.removeprefix("sample")
     if slash and sample.isdecimal() and text not in graph.by_id:
         whole = find_part(graph, head)
-        if whole.label:
+        if whole.addend is not None or whole.sample is not None:
             raise LookupFailedError(f"'{text}': {head} is an addend already", ())
         number = int(sample)
-        part = Part(whole.node, whole.elements, *((None, number) if sample != tail else (number, None)))
-        for place in part.elements:
-            formula(part, place)  # is there such an addend
-        return part
+        addend, of_one = (None, number) if sample != tail else (number, None)
+        return _checked(Part(whole.node, whole.elements, addend, of_one, whole.step))
+    at_step = _at_step(graph, text)
+    if at_step is not None:
+        return at_step
     node, element = find(graph, text)
     if element is not None:
         return Part(node, (element,))
     return Part(node, column(graph, text, node) or tuple(range(node.size)))
 
 
+def _checked(part: Part) -> Part:
+    """The part, if each of its elements has such an addend."""
+    for place in part.elements:
+        formula(part, place)
+    return part
+
+
+def _at_step(graph: Graph, text: str) -> Part | None:
+    """One time step's share of a gradient, `grad.rnn.W@2`, which is no node of its own."""
+    head, at, tail = text.rpartition("@")
+    number, bracket, inside = tail.partition("[")
+    if not at or not number.isdecimal():
+        return None
+    try:
+        find(graph, text)
+    except LookupFailedError:
+        pass
+    else:
+        return None
+    try:
+        whole = find_part(graph, f"{head}{bracket}{inside}")
+    except LookupFailedError:
+        return None
+    if whole.label or whole.node.phase != "backward":
+        return None
+    return _checked(Part(whole.node, whole.elements, step=int(number)))
+
+
 def formula(part: Part, element: int) -> Expr:
     """The formula of one of the elements, or its addend."""
     index = index_of(part.node, element)
     whole = formula_of(part.node, index)
+    if part.step is not None:
+        share = of_step(whole, part.step)
+        if share is None:
+            said = f"nothing comes back to {part.node.id} from a time step {part.step}"
+            raise LookupFailedError(said, ())
+        whole = share
     if part.sample is not None:
-        return _share(part.node, whole, part.sample)
+        share, count = of_sample(whole, part.sample)
+        if share is None:
+            said = f"sums {count} samples, there is no sample {part.sample}" if count else "is no sum over samples"
+            raise LookupFailedError(f"{part.node.id} {said}", ())
+        return share
     if part.addend is None:
         return whole
     while isinstance(copied := flat(whole), Ref) and copied.node.inputs:
         whole = formula_of(copied.node, copied.index)
-    terms = addends(_inside(whole))
+    terms = addends(inside_of(whole))
     if not 1 <= part.addend <= len(terms):
         counted = "1 addend" if len(terms) == 1 else f"{len(terms)} addends"
         raise LookupFailedError(f"{element_id(part.node, element)} has {counted}, no addend {part.addend}", ())
@@ -169,43 +214,6 @@ def _through(graph: Graph, text: str) -> tuple[Node, int | None] | None:
     labels = [label] + ([graph.by_id[label].id] if label in graph.by_id else [])
     found = next((graph.by_id[id] for id in (f"{node.id}/{name}" for name in labels) if id in graph.by_id), None)
     return None if found is None else (found, element)
-
-
-def _share(node: Node, whole: Expr, sample: int) -> Expr:
-    """The part of a sum over the samples that comes from one of them."""
-    counts: list[int] = []
-
-    def share(expr: Expr) -> Expr | None:
-        match expr:
-            case Sum(terms, "sample"):
-                counts.append(len(terms))
-                return terms[sample - 1] if 1 <= sample <= len(terms) else None
-            case Sum(terms, axis):
-                found = [of_one for term in terms if (of_one := share(term)) is not None]
-                return Sum(tuple(found), axis) if found else None
-            case Quotient() | Negation() | Product() if (inside := _inside(expr)) is not expr:
-                return share(inside)
-        return None
-
-    found = share(whole)
-    if found is None:
-        said = f"sums {counts[0]} samples, there is no sample {sample}" if counts else "is no sum over samples"
-        raise LookupFailedError(f"{node.id} {said}", ())
-    return found
-
-
-def _inside(expr: Expr) -> Expr:
-    """The sum of which a formula is a multiple: its addends are those that the page lists."""
-    match expr:
-        case Quotient(top, Number()):
-            inside = _inside(top)
-        case Negation(of):
-            inside = _inside(of)
-        case Product((Number(), other)):
-            inside = _inside(other)
-        case _:
-            return expr
-    return inside if isinstance(inside, Sum) else expr
 
 
 def _prefix(text: str) -> str:

@@ -79,9 +79,7 @@ class Scratch(Protocol):
     def __call__(self, shape: Shape) -> Array:
         """An array of a shape, with whatever other kernels left in it."""
 
-    def arranged(
-        self, source: Array, how: Hashable, shape: Shape, arrange: Callable[[Array], Iterable[Call]]
-    ) -> Array:
+    def arranged(self, source: Array, how: Hashable, shape: Shape, arrange: Callable[[Array], Iterable[Call]]) -> Array:
         """An operand in another order: zeros of a shape into which the calls of `arrange` copy it.
 
         Done once for all kernels that ask for the same `source` in the same way (`how`).
@@ -116,9 +114,15 @@ class Op:
     """Whether each element is computed from the same places of the operands (and from numbers), so
     that several such nodes whose arrays lie side by side can be computed as one."""
 
+    infinite: ClassVar[bool] = False
+    """Whether results may be infinite in a run that goes well (masked scores)."""
+
     by_place: ClassVar[bool] = False
     """Whether a place says what an element is (the steps of a sequence): in a formula with letters an
     inline node of the op stands for itself, `x@2`."""
+
+    given: ClassVar[bool] = False
+    """Whether the numbers come from outside, as data do: paper mode does not round them."""
 
     def counts(self) -> bool:
         """Whether every result is a whole number by the formula (0 or 1 of a branch)."""

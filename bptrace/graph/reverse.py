@@ -153,17 +153,21 @@ class Reverse:
         def emit(op: Op, *inputs: Node, inline: bool = True) -> Node:
             if inline:
                 return self._inner(op, inputs, node)
-            plain = f"local.{node.id}/{operand.id}" if several else f"local.{node.id}"
+            source = operand
+            while source.inline and source.quiet and len(source.inputs) == 1:
+                source = source.inputs[0]  # what was only broadcast or reshaped is called by its name
+            plain = f"local.{node.id}/{source.id}" if several else f"local.{node.id}"
             id, made = local_derivative(self.graph, plain, op, inputs)
             if made is not None:
                 return made
             sign = node.op.symbol()
-            symbol = Applied(f"{sign}'", operand) if sign else Derivative(node, operand)
-            alike = op.shape(*(i.shape for i in inputs)) == operand.shape
+            symbol = Applied(f"{sign}'", source) if sign else Derivative(node, source)
+            shape = op.shape(*(i.shape for i in inputs))
+            axes = operand.axes if shape == operand.shape else node.axes if shape == node.shape else ()
             return self.graph.add(
                 id, op, *inputs,
-                phase=self.phase, symbol=symbol, axes=operand.axes if alike else (),
-                names=(), layer=node.layer, block=self._block(operand), word="local_derivative", step=node.step,
+                phase=self.phase, symbol=symbol, axes=axes,
+                names=(), layer=node.layer, block=self._block(source), word="local_derivative", step=node.step,
             )  # fmt: skip
 
         return emit
@@ -199,10 +203,10 @@ class Reverse:
         """What comes back from time steps alone as one operation: of a parameter that all steps share
         the sum over time, of a sequence the gradients of its steps side by side."""
         terms = [self._adopted(*term) for _, term in found]
-        whole = gathered(terms)
+        emit = self._emitter(node, node)
+        whole = gathered(emit, terms)
         if whole is not None or node.phase != "parameter" or node in self._outside_time:
             return whole
-        emit = self._emitter(node, node)
         return added(emit, terms) or (Add(), tuple(emit(op, *inputs) for op, inputs in terms))
 
     def _contributions(self, node: Node, found: list[tuple[str, Term]]) -> list[Node]:
@@ -225,7 +229,7 @@ class Reverse:
                     axes=node.axes,
                     names=(),
                     layer=node.layer,
-                    block=f"grad.{node.id}",
+                    block=self._block(node),
                     word="contribution",
                     inline=node.quiet,
                 )
@@ -254,7 +258,9 @@ class Reverse:
         below = [operand for operand in node.inputs if operand.delta]
         if isinstance(op, Add):
             return f"grad.{node.id}"
-        if len(below) == 1 and not node.quiet and _pointwise(op) and node.phase == "forward":
+        # of a node that joins several, the error goes on to all of them
+        alone = len({operand for operand in node.inputs if operand in self.needed}) == 1
+        if len(below) == 1 and alone and not node.quiet and _pointwise(op) and node.phase == "forward":
             return below[0].delta.id if below[0].delta else ""
         return f"grad.{node.id}"
 

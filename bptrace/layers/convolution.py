@@ -47,9 +47,7 @@ class Convolutional(Windowed):
         axes = ("channel", "input", *grid.words) if not self.transposed else ("input", "channel", *grid.words)
         operands = [source, builder.parameter(self, name, "weights", "W", shape, axes, path, fan=fan)]
         if self.bias is not False:
-            operands.append(
-                builder.parameter(self, name, "bias", "b", (self.channels,), ("channel",), path, fan=fan)
-            )
+            operands.append(builder.parameter(self, name, "bias", "b", (self.channels,), ("channel",), path, fan=fan))
         z = builder.graph.add(
             f"{name}.z", self.op(grid, read), *operands,
             phase="forward", symbol=Own(names.symbol("z", "z")), axes=read.axes, names=names.elements("z", "z", ()),

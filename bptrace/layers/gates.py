@@ -48,15 +48,19 @@ def _by_gate(value: object) -> Any:
     return _mapping(value, _array_or_false, "{gate: array}")
 
 
+def _array_or_name(value: object) -> Any:
+    return value if isinstance(value, str) else checked_array(value)
+
+
 def _state(value: object) -> Any:
-    return _mapping(value, checked_array, "{h: array}")
+    return _mapping(value, _array_or_name, "{h: array}")
 
 
 Gates = Annotated[Any, Check(_by_gate, {"anyOf": [{"const": False}, array_schema(), {"type": "object"}]})]
 """Arrays by gate, `{packed: array, order: ifgo}`, or a number or false for all gates."""
 
-State = Annotated[Any, Check(_state, {"anyOf": [array_schema(), {"type": "object"}]})]
-"""`{h: ..., c: ...}`, or one array or number for all."""
+State = Annotated[Any, Check(_state, {"anyOf": [array_schema(), {"type": "string"}, {"type": "object"}]})]
+"""`{h: ..., c: ...}`, or one array, number, or name of a layer for all; each may be the name of a layer or node."""
 
 
 class Parts(Strict):

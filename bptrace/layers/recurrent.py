@@ -13,10 +13,11 @@ from pydantic import model_validator
 from bptrace.graph.node import Node, Own
 from bptrace.layers.base import LayerSpec, Path
 from bptrace.layers.gates import Gates, Second, State
+from bptrace.layers.masks import time_mask
 from bptrace.layers.steps import PARTS, Direction
 from bptrace.ops.sequence import Stack
 from bptrace.ops.shaping import Concat
-from bptrace.spec.base import Complaint, Count, describe, refuse_all
+from bptrace.spec.base import Array, Complaint, Count, describe, refuse_all
 
 if TYPE_CHECKING:
     from bptrace.build.builder import Builder
@@ -38,6 +39,7 @@ class Recurrent(LayerSpec):
     reverse: bool = False
     bidirectional: Second | None = None
     truncate: Count | None = None
+    mask: Array | None = None
 
     def step(self, direction: Direction, t: int, x: Node, before: dict[str, Node]) -> dict[str, Node]:
         """Add the nodes of one time step; the states after it from those before it."""
@@ -113,8 +115,9 @@ class Recurrent(LayerSpec):
         names = builder.names(self, path, ("units", *self._named_parts()))
         unit_names = names.flat("units", (self.units,))
         builder.unit_names[name] = unit_names
+        mask = None if self.mask is None else time_mask(builder, name, self.mask, (*path, "mask"), source)
         ways = [
-            Direction(self, builder, name, prefix, (*path, *at), parts, source, backwards)
+            Direction(self, builder, name, prefix, (*path, *at), parts, source, backwards, mask)
             for (parts, at), prefix, backwards in zip(
                 self._directions(), ("", "reverse."), (self.reverse, True), strict=False
             )

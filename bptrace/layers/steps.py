@@ -14,12 +14,15 @@ from bptrace.graph.node import DeltaName, Node, Own, Shape
 from bptrace.graph.op import Op
 from bptrace.layers.base import Path
 from bptrace.ops.activations import Sigmoid, Tanh
+from bptrace.ops.arithmetic import Copy
+from bptrace.ops.blend import Blend
 from bptrace.ops.products import Products
 from bptrace.ops.sequence import Hold, Pick, Stack
 from bptrace.spec.base import shape_of
 
 if TYPE_CHECKING:
     from bptrace.build.builder import Builder
+    from bptrace.layers.masks import TimeMask
     from bptrace.layers.recurrent import Recurrent
 
 PARTS = {"weights": "W", "recurrent": "U", "bias": "b", "recurrent_bias": "rb"}
@@ -41,6 +44,7 @@ class Direction:
     parts: Any
     source: Node
     backwards: bool
+    mask: TimeMask | None
 
     def __post_init__(self) -> None:
         _, count, self.inputs = self.source.shape
@@ -62,7 +66,22 @@ class Direction:
         for k, t in enumerate(self.order):
             if self.layer.truncate is not None and k and k % self.layer.truncate == 0:
                 before = {state: self._held(node) for state, node in before.items()}
-            before = self.states[t] = self.layer.step(self, t, time_step(self.builder, self.source, t), before)
+            before = self.states[t] = self._step(t, before)
+        for state, node in before.items():
+            self.builder.ends[f"{self.name}.{self.prefix}{state}"] = node
+
+    def _step(self, t: int, before: dict[str, Node]) -> dict[str, Node]:
+        """One time step; where the mask passes over it, the states stay as they were."""
+        read = self.layer.step(self, t, time_step(self.builder, self.source, t), before)
+        mask = self.mask
+        if mask is None or mask.read_by_all(t):
+            return read
+        return {
+            state: self._put(
+                state, t, Blend(), mask.at(self.builder, t, node.shape), before[state], node, word=STATES[state]
+            )
+            for state, node in read.items()
+        }
 
     def _held(self, node: Node) -> Node:
         return self.builder.graph.add(
@@ -131,17 +150,51 @@ class Direction:
         )  # fmt: skip
 
     def _initial(self, state: str) -> Node:
-        """The leaf of a state before the first step."""
+        """A state before the first step: a leaf, or the state of another layer under its own name."""
         given = self.parts.initial_state
         at: Path = (*self.path, "initial_state")
         if isinstance(given, dict):
             at = (*at, state)
             given = given.get(state)
         shape = (self.source.shape[0], self.layer.units)
-        return self.builder.state(
-            f"{self.name}.{self.prefix}{state}@0", shape, 0.0 if given is None else given, at,
-            symbol=Own(f"{state}@0"), axes=("sample", "unit"), layer=self.name, word=STATES[state], step=0,
-        )  # fmt: skip
+        id = f"{self.name}.{self.prefix}{state}@0"
+        about: dict[str, Any] = {
+            "symbol": Own(f"{state}@0"),
+            "axes": ("sample", "unit"),
+            "layer": self.name,
+            "word": STATES[state],
+        }
+        if isinstance(given, str):
+            found = self._named_state(state, given, at)
+            if found is not None and found.shape != shape:
+                expected = f"the shape {list(shape)} (samples, units)"
+                self.builder.problem(at, f"{found.id} has the shape {list(found.shape)}", expected)
+                found = None
+            if found is not None:
+                return self.builder.graph.add(id, Copy(), found, phase="forward", step=0, **about)
+        value = 0.0 if given is None or isinstance(given, str) else given
+        return self.builder.state(id, shape, value, at, step=0, **about)
+
+    def _named_state(self, state: str, name: str, at: Path) -> Node | None:
+        """What `initial_state: encoder` or `{c: encoder.c@2}` stands for: the last computed state of a
+        recurrent layer, a layer's output, or any node above."""
+        builder, graph = self.builder, self.builder.graph
+        for key in (f"{name}.{self.prefix}{state}", f"{name}.{state}"):
+            if key in builder.ends:
+                return builder.ends[key]
+        if f"{name}.h" in builder.ends:
+            builder.problem(at, f"{name} has no state '{state}'", f"the id of a node above, such as {name}.h@1")
+            return None
+        node = builder.outputs.get(name) or graph.by_id.get(name)
+        if node is None:
+            known = tuple(dict.fromkeys([*builder.outputs, *(id for id in graph.by_id if "~" not in id)]))
+            builder.problem(at, f"no layer, input or node '{name}' above", known=known, got=name)
+        elif at[-1] == "initial_state" and len(self.layer.state_parts) > 1:
+            parts = " and ".join(self.layer.state_parts)
+            said = f"which state is this? {self.layer.type} has {parts}"
+            builder.problem(at, said, f"a recurrent layer of its kind, or {{h: {name}}}")
+            return None
+        return node
 
     # nodes
 
@@ -175,7 +228,17 @@ class Direction:
     def add(
         self, quantity: str, t: int, op: Op, *inputs: Node, word: str = "", delta: str = "", quiet: bool = False
     ) -> Node:
-        """A quantity of time step t, one number a sample and unit."""
+        """A quantity of time step t, one number a sample and unit.
+
+        Where not all samples read the step, a state is `h_read@2` to those that do, and `h@2` is made of it.
+        """
+        if self.mask is not None and not self.mask.read_by_all(t) and quantity in self.layer.state_parts:
+            quantity = f"{quantity}_read"
+        return self._put(quantity, t, op, *inputs, word=word, delta=delta, quiet=quiet)
+
+    def _put(
+        self, quantity: str, t: int, op: Op, *inputs: Node, word: str = "", delta: str = "", quiet: bool = False
+    ) -> Node:
         named = None
         if delta:  # lstm.delta_f@2, δ_f@2
             symbol = f"δ{delta.removeprefix('delta')}"

@@ -329,6 +329,10 @@ class FusedDelta(AlongAxis):
         t, y = arrays
         return np.asarray(y - t if self.whole else y * t.sum(axis=self.axis, keepdims=True) - t)
 
+    def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
+        t, y = arrays
+        return [(np.subtract, (y, t, out))] if self.whole else super().bind(out, *arrays, scratch=scratch)
+
     def formula(self, at: Index, *operands: Operand) -> Expr:
         t, y = operands
         if self.whole:

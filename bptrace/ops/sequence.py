@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from bptrace.formula.expr import ZERO, Expr, Index
@@ -174,15 +175,18 @@ def picked(sequence: Node, axis: int, place: int) -> Term:
     return Pick(axis, place), (sequence,)
 
 
-def gathered(terms: Sequence[Term]) -> Term | None:
-    """What comes back to the steps of a sequence side by side, where each step has its own once."""
+def gathered(emit: Emit, terms: Sequence[Term]) -> Term | None:
+    """What comes back to the steps of a sequence side by side, where no step has more than one; zeros to
+    steps that nothing reads."""
     ops = [op for op, _ in terms if isinstance(op, Place)]
     if len(ops) < len(terms) or len({(op.axis, op.extent) for op in ops}) > 1:
         return None
-    if sorted(op.place for op in ops) != list(range(ops[0].extent)):
+    back = {op.place: inputs[0] for op, (_, inputs) in zip(ops, terms, strict=True)}
+    if len(back) < len(ops):
         return None
-    steps = sorted(zip(ops, terms, strict=True), key=lambda pair: pair[0].place)
-    return Stack(ops[0].axis), tuple(inputs[0] for _, (_, inputs) in steps)
+    one = next(iter(back.values())).shape
+    zeros = [] if len(back) == ops[0].extent else [emit(Fill(Fraction(0), one))]
+    return Stack(ops[0].axis), tuple(back[t] if t in back else zeros[0] for t in range(ops[0].extent))
 
 
 __all__ = ["Hold", "Pick", "Place", "Stack", "gathered", "picked"]

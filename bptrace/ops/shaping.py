@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bptrace.formula.expr import ZERO, Expr, Index
+from bptrace.formula.expr import ZERO, Expr, Function, Index
 from bptrace.graph.node import Node, Shape
 from bptrace.graph.op import Call, Emit, Op, Operand, Read, Sample, Scratch, Term
 from bptrace.ops.lazy import np
@@ -169,6 +169,7 @@ class Concat(View):
     """The operands one after the other along an axis."""
 
     name = "concat"
+    by_place = True
     axis: int = 1
 
     def shape(self, *shapes: Shape) -> Shape:
@@ -194,8 +195,8 @@ class Concat(View):
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         place = at[self.axis]
-        if isinstance(place, str):
-            return operands[0][at]
+        if isinstance(place, str):  # of any element: what is joined
+            return Function("concat", tuple(operand[at] for operand in operands))
         for operand in operands:
             if place < operand.shape[self.axis]:
                 return operand[(*at[: self.axis], place, *at[self.axis + 1 :])]

@@ -7,13 +7,13 @@ no value but keeps exp from overflowing.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bptrace.formula.expr import ONE, Expr, Index, Sum, Terms, choose, exp, letter, ln
 from bptrace.graph.node import Node, Shape
-from bptrace.graph.op import Emit, Op, Operand, Read, Sample, Term
+from bptrace.graph.op import Call, Emit, Op, Operand, Read, Sample, Scratch, Term
 from bptrace.ops.arithmetic import random_array
 from bptrace.ops.lazy import np
 
@@ -56,6 +56,18 @@ class Softmax(AlongAxis):
 
     def compute(self, *arrays: Array) -> Array:
         return _softmax(arrays[0], self.axis)
+
+    def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
+        """The same without new arrays."""
+        z, axis = arrays[0], self.axis
+        one = scratch(np.add.reduce(out, axis=axis, keepdims=True).shape)
+        return [
+            (np.maximum.reduce, (z, axis, None, one, True)),
+            (np.subtract, (z, one, out)),
+            (np.exp, (out, out)),
+            (np.add.reduce, (out, axis, None, one, True)),
+            (np.divide, (out, one, out)),
+        ]
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         (z,) = operands

@@ -159,6 +159,8 @@ def linear(*parts: tuple[int, Any] | int) -> Any:
         letter = f"({letter})" if any(sign in letter for sign in "+-/") and factor != 1 else letter
         text += ("-" if factor < 0 else "+" if text else "") + (str(abs(factor)) if abs(factor) != 1 else "") + letter
     constant += 1 - sum(factor for factor, _ in letters)
+    if text.startswith("-") and constant > 0:
+        return f"{constant}{text}"  # 3-i, not -i+3
     return text + (f"{constant:+d}" if constant else "")
 
 

@@ -2,8 +2,8 @@
 
 An optimizer states its equations once, for one parameter; `Update` gives each node of them its id
 (`new.state.m.h.W`, `m_hat.h.W`), its symbol and its place, and notes which value a state takes in
-the next iteration. What is common to all (clipping, maximising, weight decay added to the gradient,
-schedules) is done before the equations see the gradient and the learning rate.
+the next iteration. What is common to all (clipping, a mask, maximising, weight decay added to the
+gradient, schedules) is done before the equations see the gradient and the learning rate.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bptrace.ops.arithmetic import Add, Scale
 from bptrace.optimizers.clip import Clip, ClippedNorm, ClippedValue, Norm
 from bptrace.optimizers.common import Decayed, Next
 from bptrace.optimizers.given import State
+from bptrace.optimizers.mask import Mask, masked
 from bptrace.optimizers.schedule import Schedule
 from bptrace.spec.base import Complaint, Count, Number, Strict, shape_of
 
@@ -42,6 +43,7 @@ class OptimizerSpec(Strict):
     maximize: bool = False
     weight_decay: NotNegative = 0.0
     clip: Clip | None = None
+    mask: Mask | None = None
     rates: dict[str, NotNegative] = Field(default_factory=dict)
     schedule: Schedule | None = None
     state: State = Field(default_factory=dict)
@@ -77,11 +79,14 @@ class Updates:
     states that there are not, with paths inside `optimizer:`.
     """
 
-    def __init__(self, graph: Graph, spec: OptimizerSpec, parameters: Sequence[Node], sequential: bool = False) -> None:
+    def __init__(
+        self, graph: Graph, spec: OptimizerSpec, parameters: Sequence[Node], sequential: bool = False, seed: int = 0
+    ) -> None:
         self.graph = graph
         self.spec = spec
         self.parameters = parameters
         self.sequential = sequential
+        self.seed = seed
         self.carry: dict[Node, Node] = {}
         self.complaints: list[Complaint] = []
         self.first = spec.first
@@ -251,6 +256,17 @@ class Updates:
             block=self.spec.type,
         )  # fmt: skip
 
+    def masked(self, parameter: Node, gradient: Node) -> Node:
+        """The gradient as `mask` lets it through."""
+        mask = self.spec.mask
+        return gradient if mask is None else masked(self, mask, parameter, gradient)
+
+    def masked_parameters(self) -> list[Node]:
+        """The trained parameters that the loss depends on."""
+        loss = self.graph.loss
+        behind = self.graph.ancestors([loss]) if loss is not None else set()
+        return [parameter for parameter in self.parameters if parameter in behind]
+
     def _norm(self, clip: Clip, parameter: Node, gradient: Node) -> Node:
         if clip.norm is not None:
             return self.shared(f"clipped.{parameter.id}.norm", "‖g‖", Norm(clip.kind), gradient)
@@ -303,8 +319,8 @@ class Update:
 
     @cached_property
     def gradient(self) -> Node:
-        """The gradient that the equations read: clipped, turned round to maximise, with weight decay."""
-        gradient = self.updates.clipped(self.parameter, self._raw)
+        """The gradient that the equations read: clipped, masked, turned round to maximise, with weight decay."""
+        gradient = self.updates.masked(self.parameter, self.updates.clipped(self.parameter, self._raw))
         if self.spec.maximize:
             gradient = self.inline(Scale(Fraction(-1)), gradient)
         if self.spec.weight_decay and self.spec.decays_gradient():

@@ -145,7 +145,7 @@ class Larger(Equation):
 class OverRoot(Equation):
     """η·m/(√v + ε), or η·m/√(v + ε) with ε inside; operands m, v, η, ε."""
 
-    name = "over_root"
+    name = "rate_over_root"
     inside: bool = False
 
     def numbers(self, *arrays: Array) -> Array:

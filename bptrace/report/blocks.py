@@ -93,23 +93,64 @@ class Columns:
 
     headings: list[str]
     rows: list[tuple[str, list[Form], Ref, Expr, Expr | None]]
+    label: str = "sample"
+    """What the first column holds: the sample, the gate, the weight."""
+    instead: Lines | None = None
+    """The same as workings, where the columns do not fit."""
 
 
 @dataclass(slots=True)
 class Place:
-    """One place of a picture: where, the patch that its formula refers to, and the working."""
+    """One place of a quantity with rows and columns, and its working.
+
+    `group` counts the channels or samples that have a row each; `window` is the patch that the formula
+    refers to, `fed` names the outputs that the place fed.
+    """
 
     at: str
+    group: str
     window: list[list[Ref]]
+    fed: str
     line: Line
 
 
 @dataclass(slots=True)
 class Rows:
-    """A sum over places (a convolution): a row a place, with the patch that lies under the kernel."""
+    """A quantity worked out of windows: a row a place. `beside` heads the patches or what was fed,
+    `group` the channels or samples where they have rows of their own."""
 
     places: list[Place]
-    moving: str
+    beside: str = ""
+    group: str = ""
+
+
+@dataclass(slots=True)
+class Chosen:
+    """Which element of a window is its largest: each candidate's 0 or 1 with the element it stands for."""
+
+    at: str
+    sample: str
+    candidates: list[tuple[Ref, Ref]]
+    window: list[list[Ref]]
+    back: str
+    name: Callable[[Ref], str]
+
+
+@dataclass(slots=True)
+class Matrix:
+    """Numbers in rows and columns under a title; None stands where some are left out."""
+
+    title: str
+    rows: list[list[Ref | None]]
+    row_names: list[str] = field(default_factory=list)
+    column_names: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Picture:
+    """Small matrices side by side, with the sign that stands before each: `x ⋆ W = z`."""
+
+    matrices: list[tuple[str, Matrix]]
 
 
 @dataclass(slots=True)
@@ -162,7 +203,7 @@ class Sentence:
     text: str
 
 
-Part = Lines | Table | Rows | Columns | RunningSum | Values | Summary | Sentence | Agreement | Given
+Part = Lines | Table | Rows | Columns | RunningSum | Values | Summary | Sentence | Agreement | Given | Chosen | Picture
 
 
 @dataclass(slots=True)
@@ -174,6 +215,8 @@ class Block:
     formulas: list[str]
     right: str
     parts: list[Part] = field(default_factory=list)
+    pictures: list[Picture | Sentence] = field(default_factory=list)
+    """What stands before the caption: the arrays that the block reads and makes."""
     latex: list[Callable[[], str]] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     settings: list[tuple[str, Ref]] = field(default_factory=list)
@@ -193,3 +236,5 @@ class Heading:
     level: int
     phase: str = ""
     layer: str = ""
+    values: list[tuple[str, list[Ref]]] = field(default_factory=list)
+    """What a time step begins with: its input and the states before it."""

@@ -6,16 +6,16 @@ The kind is chosen from the formula's structure and the axes that it sums over, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bptrace.formula.expr import (
     Choice,
     Expr,
+    Function,
     Index,
     Negation,
     Number,
-    Product,
     Ref,
     Sum,
     Worked,
@@ -29,6 +29,8 @@ from bptrace.formula.text import symbols
 from bptrace.graph.node import Derivative, Node, Of, Updated
 from bptrace.graph.op import formula_of
 from bptrace.ops.arithmetic import Add
+from bptrace.ops.convolution import Trilinear
+from bptrace.report import pictures, time_steps
 from bptrace.report.blocks import (
     Agreement,
     Block,
@@ -38,17 +40,17 @@ from bptrace.report.blocks import (
     Line,
     Lines,
     Part,
-    Place,
+    Picture,
     Row,
-    Rows,
     RunningSum,
     Sentence,
     Summary,
     Table,
     Values,
 )
-from bptrace.report.captions import caption, loss_caption, sum_caption
+from bptrace.report.captions import Caption, caption, loss_caption, sum_caption
 from bptrace.report.notation import Notation, indices, unflat
+from bptrace.report.places import PlaceRows, covering, laid_over, spatial, typical
 from bptrace.report.structure import open_sum, opened, replaced, shared_sum, summed_axes, table_parts, with_sum
 
 REDUCED = ("sample", "time")
@@ -78,29 +80,52 @@ class Blocks:
         self.words = words
         self.limits = limits
         self.samples = samples
+        self.place_rows = PlaceRows(words, self.forms, self._sample)
 
     def block(self, nodes: Sequence[Node], only: set[tuple[Node, int]] | None = None) -> Block:
         """The block of the nodes that stand together; the last one gives the caption."""
         last = nodes[-1]
         update = last.phase == "update"
-        notation = Notation(last.layer, True, "w" if update else "")
+        notation = Notation(last.layer, True, "w" if update and not last.word else "")
         captions = [caption(node, notation, self.samples) for node in (last, *nodes[:-1])]
         if last.block == "loss" and last.phase == "loss":
             captions = [loss_caption(nodes)]
         elif isinstance(last.op, Add) and last.phase == "backward":
-            captions = [sum_caption(last, captions[1:], notation)]
-        said = {found.text: found for found in captions if found.text}
+            shares = [node.word == "contribution" for node in nodes[:-1]]
+            parts = [found for found, share in zip(captions[1:], shares, strict=True) if share]
+            others = [found for found, share in zip(captions[1:], shares, strict=True) if not share]
+            captions = [sum_caption(last, parts, notation), *others]
+        together = time_steps.is_gathered(nodes) and only is None
+        if together:
+            captions = [caption(node, notation, self.samples) for node in nodes]
+            texts = time_steps.captions_of(nodes, [found.text for found in captions])
+            captions = [replace(found, text=text) for found, text in zip(captions, texts, strict=True)]
+        said: dict[str, Caption] = {}
+        for found in captions:
+            if found.text:
+                said.setdefault(found.text, found)
         block = Block(last.block, self._word(last), list(said), captions[0].shapes, nodes=list(nodes))
         block.latex = [found.latex for found in said.values()]
         block.settings = self._settings(nodes)
         if update and only is None and any(isinstance(node.symbol, Of) for node in nodes):
             block.parts = self._equations(nodes, notation)
             return block
+        if together:
+            block.id = time_steps.id_of(nodes)
+            block.parts = self._gathered(nodes, notation)
+            return block
         for node in nodes:
             chosen = sorted(i for n, i in only if n is node) if only is not None else None
             if chosen is None or chosen:
                 block.parts.extend(self.parts(node, notation, chosen, nodes))
         block.parts = _merged(block.parts)
+        if only is None and last.phase == "forward" and isinstance(last.op, Trilinear):
+            self._show_arrays(block, last, notation)
+        if only is None and pictures.sided(last) and block.parts:
+            shown, left = pictures.tables(last, notation, self.words, max(1, self.limits.rows))
+            block.parts.append(Picture([("", matrix) for matrix in shown]))
+            if left:
+                block.parts.append(self._pictures_left_out(last, left))
         self._notice(block, nodes)
         if last.word == "witness":
             checked = self.words.graph.by_id[last.id.removeprefix("check.")]
@@ -109,6 +134,38 @@ class Blocks:
                 command = self.limits.command(last.id, "rows")
                 block.parts.append(Sentence(self.words("numbers_command", command=command)))
         return block
+
+    def _gathered(self, nodes: Sequence[Node], notation: Notation) -> list[Part]:
+        """The same quantity of several gates of one time step."""
+        word = nodes[-1].word
+        most = max(1, self.limits.rows)
+        if word == "pre_activation" and sum(node.size for node in nodes) <= most:
+            return time_steps.gate_columns(nodes, notation, lambda node, index: self._stacked(node, notation, [index]))
+        if word != "delta":
+            return _merged([part for node in nodes for part in self.parts(node, notation, None, nodes)])
+
+        def named(ref: Ref) -> str:
+            return notation.element(ref) if ref.node.size > 1 else notation.one(ref.node)
+
+        stages = []
+        for stage in time_steps.by_stage(nodes):
+            parts = [part for node in stage for part in self.parts(node, notation, None, nodes)]
+            for part in parts:
+                for row in part.rows if isinstance(part, Table) else ():
+                    if isinstance(row.value, Ref):
+                        row.label = named(row.value)
+                        row.note = f"({symbols(row.whole, named)})"
+            stages.append(parts)
+        return time_steps.delta_tables(stages, self.words)
+
+    def _show_arrays(self, block: Block, node: Node, notation: Notation) -> None:
+        """What the window is laid over, and the result, before the block that reads them."""
+        made, left = pictures.convolution(node, notation, max(1, self.limits.rows))
+        block.pictures = [*made, *([self._pictures_left_out(node, left)] if left else [])]
+
+    def left_out(self, what: str, count: int, **more: str) -> str:
+        """How many rows or terms are not shown."""
+        return str(self.words(f"{what}_left_out{'_one' if count == 1 else ''}", count=count, **more))
 
     def _notice(self, block: Block, nodes: Sequence[Node]) -> None:
         """Where nothing may happen: gradients that are 0 everywhere, units that ReLU shuts off."""
@@ -153,18 +210,18 @@ class Blocks:
                 label = Notation("").element(Ref(parameter, index))
                 for node in own:
                     name = notation.one(node) if isinstance(node.symbol, Of) else notation.element(Ref(node, index))
-                    forms = self._forms(formula_of(node, index), notation, False)
+                    forms = self.forms(formula_of(node, index), notation, False)
                     lines.append(Line(name, forms, Ref(node, index), label))
                     label = ""
             made.append(Lines(lines, heading=""))
             left = max(1, left - len(places))
             if left_out and total > self.limits.rows:
                 command = self.limits.command(own[-1].id, "rows")
-                made.append(Sentence(self.words("rows_left_out", count=left_out, command=command)))
+                made.append(Sentence(self.left_out("rows", left_out, command=command)))
         return _merged(made)
 
     def _word(self, node: Node) -> str:
-        if node.word in ("", "delta", "contribution", "local_derivative") or node.phase == "update":
+        if node.word in ("", "delta", "contribution", "local_derivative"):
             return ""
         return str(self.words(node.word))
 
@@ -173,21 +230,36 @@ class Blocks:
     def parts(self, node: Node, notation: Notation, chosen: list[int] | None, block: Sequence[Node]) -> list[Part]:
         if node.size > LARGE and chosen is None and node.phase in ("backward", "update") and "sample" not in node.axes:
             return [Summary(node, self.limits.command(node.id, "rows"))]
-        first = formula_of(node, (0,) * len(node.shape)) if node.size else None
+        first = typical(node) if node.size else None
         if first is None or (chosen is None and self._repeats(node, first, block)) or node.word == "contribution":
             return []  # a contribution is a line of the sum's addends
         if node.phase == "check" and self.samples > 1 and chosen is None:
             return []  # with several samples the witness says only whether both ways agree
         kind = self._kind(node, first)
+        if kind == "picture" and chosen is not None:
+            kind = "lines"  # elements were asked for
+        if kind == "drawn" and chosen is None:
+            rule = self.words("drawn_rule", stream=getattr(node.op, "stream", ""))
+            return [Sentence(rule), Values(str(self.words("drawn")), node, 0)]
         count = node.size if chosen is None else len(chosen)
         shown = self.limits.rows // 4 if kind == "addends" else self.limits.rows
         places, left_out = self._places(node, chosen, max(1, shown), ends=kind != "addends")
+        if kind == "rows" and left_out:
+            half = (len(places) + 1) // 2
+            flat_ = [*covering(node, range(node.size), half)]
+            flat_ += covering(node, (k for k in reversed(range(node.size)) if k not in flat_), len(places) - half)
+            places = [unflat(k, node.shape) for k in flat_]
         make = getattr(self, f"_{kind}")
+        if kind == "chosen":
+            every = [unflat(k, node.shape) for k in (range(node.size) if chosen is None else chosen)]
+            return self._chosen(node, notation, every)
+        if kind == "picture":
+            return self._picture(node, notation, places)
         if left_out and kind != "running":
             # what is left out is said where it is missing
             gap = len(places) - (max(1, shown) // 2 if kind != "addends" else 0)
             command = self.limits.command(node.id, "rows")
-            said = Sentence("… " + self.words("rows_left_out", count=left_out, command=command))
+            said = Sentence("… " + self.left_out("rows", left_out, command=command))
             made = [*make(node, notation, places[:gap]), said]
             made += make(node, notation, places[gap:]) if places[gap:] else []
         else:
@@ -210,16 +282,22 @@ class Blocks:
         return node.phase == "loss" and isinstance(flat(first), Ref) and len(block) > 1
 
     def _kind(self, node: Node, first: Expr) -> str:
+        if isinstance(first, Function) and first.name == "drawn":
+            return "drawn"
         axes = summed_axes(first)
         if isinstance(node.op, Add) and node.phase == "backward":
             return "contributions"
+        if node.op.name == "window_choice":
+            return "chosen"
+        if len(spatial(node)) > 1 and not node.names and _repeated(flat(first)):
+            return "picture"
         longest = max((count for _, count in axes), default=0)
         if longest > max(self.limits.terms, 0) and (longest > WIDE or not any(a in REDUCED for a, _ in axes)):
             return "running"
+        if laid_over(node, first) and all(count <= self.limits.terms for axis, count in axes if axis in REDUCED):
+            return "rows"
         if any(axis in REDUCED and count > 1 for axis, count in axes) and node.shape:
             return "addends"
-        if axes and {"row", "column"} & {axis for axis, _ in axes} and not node.names and _pairs(flat(first)):
-            return "rows"
         if any(axis not in REDUCED for axis, _ in axes) or (axes and not node.shape):
             several = "sample" in node.axes and self.samples > 1
             return "columns" if several and longest <= 3 else "working"
@@ -227,7 +305,7 @@ class Blocks:
             return "lines"
         return "table"
 
-    def _forms(self, expr: Expr, notation: Notation, with_symbols: bool) -> list[Form]:
+    def forms(self, expr: Expr, notation: Notation, with_symbols: bool) -> list[Form]:
         whole = flat(expr)
         if isinstance(whole, Ref):  # the number would only be repeated
             return [Form("symbols", whole, notation.element(whole))]
@@ -244,8 +322,15 @@ class Blocks:
             return ""
         return str(index[node.axes.index("sample")] + 1)
 
-    def _lines(self, node: Node, notation: Notation, places: Iterable[Index]) -> list[Part]:
+    def _drawn(self, node: Node, notation: Notation, places: Sequence[Index]) -> list[Part]:
+        """Random numbers that were asked for one by one: which of the stream they are."""
+        return self._lines(node, notation, places)
+
+    def _lines(self, node: Node, notation: Notation, places: Sequence[Index]) -> list[Part]:
         """All forms in a row; a sum that several elements share is worked out once, before them."""
+        over = self._over_steps(node, notation, list(places))
+        if over is not None:
+            return [over]
         lines: list[Line] = []
         said = ""
         for index in places:
@@ -256,40 +341,60 @@ class Blocks:
                 text = symbols(shared, notation.element) + sample
                 if text != said:
                     name = symbols(opened(shared), lambda ref: notation.one(ref.node), general=True)
-                    lines.append(Line(name, self._forms(shared, notation, False), Worked(flat(shared)), sample))
+                    lines.append(Line(name, self.forms(shared, notation, False), Worked(flat(shared)), sample))
                 said = text
                 expr = replaced(expr, shared)
-            forms = self._forms(expr, notation, False)
+            forms = self.forms(expr, notation, False)
             lines.append(Line(notation.element(Ref(node, index)), forms, Ref(node, index), sample))
         return [Lines(lines)]
 
-    def _working(self, node: Node, notation: Notation, places: Iterable[Index]) -> list[Part]:
+    def _working(self, node: Node, notation: Notation, places: Sequence[Index]) -> list[Part]:
+        return [self._over_steps(node, notation, places) or self._stacked(node, notation, places)]
+
+    def _over_steps(self, node: Node, notation: Notation, places: Sequence[Index]) -> Columns | None:
+        """A parameter's gradient that several time steps contribute to: a column a step."""
+        subject = _subject(node)
+        if node.phase != "backward" or subject.phase != "parameter":
+            return None
+        return time_steps.over_steps(
+            node, places, notation, lambda index: self._label(node, index, notation),
+            self._stacked(node, notation, places), "weight" if subject.word == "weights" else "parameter",
+            lambda step: str(self.words("step_column", step=step)),
+        )  # fmt: skip
+
+    def _stacked(self, node: Node, notation: Notation, places: Iterable[Index]) -> Lines:
         lines = []
         for index in places:
             expr = formula_of(node, index)
-            forms = self._forms(expr, notation, True)
+            forms = self.forms(expr, notation, True)
             if node.phase == "loss":
                 forms = forms[1:] or forms  # the caption has the formula, the lines above the terms
             lines.append(Line(notation.element(Ref(node, index)), forms, Ref(node, index), self._sample(node, index)))
-        return [Lines(lines, stacked=node.phase != "loss")]
+        return Lines(lines, stacked=node.phase != "loss")
 
     def _rows(self, node: Node, notation: Notation, places: Iterable[Index]) -> list[Part]:
-        """As a working, but with places: the patch of the operand that the other one is laid over."""
-        rows: list[Place] = []
-        moving = ""
-        for index in places:
-            expr = formula_of(node, index)
-            pairs = _pairs(flat(expr))
-            window: dict[int, list[Ref]] = {}
-            for _, ref in pairs:
-                row = ref.index[-2] if len(ref.index) > 1 else 0
-                window.setdefault(row, []).append(ref)
-            if pairs:
-                moving = notation.array(pairs[0][1].node)
-            at = [str(place + 1) for place, extent in zip(index, node.shape, strict=True) if extent > 1]
-            line = Line("", self._forms(expr, notation, False), Ref(node, index), self._sample(node, index))
-            rows.append(Place(f"[{','.join(at)}]" if at else "", list(window.values()), line))
-        return [Rows(rows, moving)]
+        return [self.place_rows.rows(node, notation, places)]
+
+    def _chosen(self, node: Node, notation: Notation, places: Sequence[Index]) -> list[Part]:
+        rank = len(node.inputs[1].shape)
+        windows = list(dict.fromkeys(index[:rank] for index in places))
+        shown = [index for index in places if index[:rank] in set(windows[: max(1, self.limits.rows)])]
+        made: list[Part] = list(self.place_rows.chosen(node, notation, shown))
+        left = len(windows) - max(1, self.limits.rows)
+        if left > 0:
+            command = self.limits.command(node.id, "rows")
+            made.append(Sentence("… " + self.left_out("rows", left, command=command)))
+        return made
+
+    def _picture(self, node: Node, notation: Notation, places: Sequence[Index]) -> list[Part]:
+        """Numbers that are only repeated, as small matrices."""
+        found, left = pictures.matrices(node, notation, max(1, self.limits.rows))
+        made: list[Part] = [Picture([("", matrix) for matrix in found])]
+        return [*made, self._pictures_left_out(node, left)] if left else made
+
+    def _pictures_left_out(self, node: Node, count: int) -> Sentence:
+        command = self.limits.command(node.id, "rows")
+        return Sentence("… " + self.words("pictures_left_out", count=count, command=command))
 
     def _table(self, node: Node, notation: Notation, places: Sequence[Index]) -> list[Part]:
         rows: list[Row] = []
@@ -363,7 +468,7 @@ class Blocks:
                 parts = table_parts(whole, loose=True) or [("", whole)]
                 cells = [Cell(Form("numbers", part), operator) for operator, part in parts]
                 note = "" if whole is value or isinstance(whole, Number) else f"({symbols(whole, notation.element)})"
-                label = self.words("from", node=through)
+                label = self._from(contribution, through)
                 rows.append(
                     Row(label, cells if whole is not value else [], value, whole, note, self._sample(node, index))
                 )
@@ -374,6 +479,15 @@ class Blocks:
             name = notation.element(Ref(node, index))
             rows.append(Row("", [], Ref(node, index), shown, f"{self.words('sum')} = {name}", total=True))
         return [*made, Table([str(self.words("contribution"))], rows, notation.one(node))]
+
+    def _from(self, contribution: Node, through: str) -> str:
+        """Through what a contribution came: a quantity of this layer by its short name, or the loss."""
+        node = self.words.graph.by_id.get(through)
+        forward = ("forward", "loss")
+        readers = [n for n in self.words.graph.nodes if node is not None and node in n.inputs and n.phase in forward]
+        if contribution.step is not None and readers and all(reader.phase == "loss" for reader in readers):
+            return str(self.words("from_loss", step=contribution.step))
+        return str(self.words("from", node=through.removeprefix(f"{contribution.layer}.")))
 
     def _addends(self, node: Node, notation: Notation, places: Sequence[Index]) -> list[Part]:
         """One line an addend, labelled by its sample; then the sum, then what is made of it."""
@@ -401,7 +515,7 @@ class Blocks:
                 rows.append(Row(label, cells, term, term, sample=str(k + 1)))
                 label = ""
                 if not headings:
-                    headings = [symbols(part, lambda ref: notation.one(ref.node)) for _, part in parts]
+                    headings = [_heading(part, notation) for _, part in parts]
                     headings = [f"{op} {text}" if op else text for (op, _), text in zip(parts, headings, strict=True)]
             name = notation.element(Ref(node, index))
             if closing is None:
@@ -409,12 +523,13 @@ class Blocks:
             else:
                 rows.append(Row("", [], total, shown, str(self.words("sum")), total=True))
                 made = with_sum(expr, total)
-                rows.append(Row("", [], Ref(node, index), made, f"{closing} = {name}", total=True))
+                said = closing.replace("sum", str(self.words("sum")))
+                rows.append(Row("", [], Ref(node, index), made, f"{said} = {name}", total=True))
         return [Table([self._label_word(node), *headings], rows, str(self.words("contribution")))]
 
     def _left_out(self, count: int, node: Node) -> str:
         command = self.limits.command(node.id, "terms")
-        return f"… {self.words('terms_left_out', count=count)}: {command}"
+        return f"… {self.left_out('terms', count)}: {command}"
 
     def _columns(self, node: Node, notation: Notation, places: Sequence[Index]) -> list[Part]:
         made: list[Part] = []
@@ -448,6 +563,11 @@ class Blocks:
         return [RunningSum(Ref(node, index), long.terms, replaced(whole, long), name, self.limits.terms, command)]
 
 
+def _repeated(expr: Expr) -> bool:
+    """Whether a formula is a number that stands on the page, or a whole constant."""
+    return isinstance(expr, Ref) or (isinstance(expr, Number) and expr.value.denominator == 1)
+
+
 def _merged(parts: Sequence[Part]) -> list[Part]:
     """Neighbouring tables of one equation, and neighbouring lines, as one."""
     made: list[Part] = []
@@ -469,15 +589,6 @@ def _longest_sum(expr: Expr) -> Sum:
     return max((part for part in found if part.terms), key=lambda part: len(part.terms), default=Sum(()))
 
 
-def _pairs(expr: Expr) -> list[tuple[Ref, Ref]]:
-    """The factors of a sum of products of two elements (and of single terms: a bias), or nothing."""
-    terms = expr.terms if isinstance(expr, Sum) else (expr,)
-    pairs = [term.factors for term in terms if isinstance(term, Product)]
-    if any(len(pair) != 2 or not all(isinstance(factor, Ref) for factor in pair) for pair in pairs):
-        return []
-    return [(left, right) for left, right in pairs if isinstance(left, Ref) and isinstance(right, Ref)]
-
-
 def _id(node: Node, index: Index) -> str:
     return f"{node.id}[{','.join(str(i + 1) for i in index)}]" if index else node.id
 
@@ -489,6 +600,13 @@ def _subject(node: Node) -> Node:
             return _subject(of) if of.phase != "parameter" else of
         case _:
             return node
+
+
+def _heading(expr: Expr, notation: Notation) -> str:
+    """An addend in general symbols; of one that is a sum itself, its first term."""
+    long = isinstance(expr, Sum) and len(expr.terms) > 2
+    first = symbols(expr.terms[0] if isinstance(expr, Sum) and long else expr, lambda ref: notation.one(ref.node))
+    return f"{first} + …" if long else first
 
 
 def symbols_of(terms: Sequence[Expr], notation: Notation) -> list[tuple[bool, str]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bptrace.formula.expr import Expr, Ref, flat, rebuild
+from bptrace.formula.expr import Expr, Function, Ref, flat, letter, rebuild
 from bptrace.formula.text import symbols
-from bptrace.graph.node import Node
+from bptrace.graph.node import Derivative, Node
 from bptrace.graph.op import MatrixForm, formula_of
 from bptrace.ops.arithmetic import Add
 from bptrace.report.notation import Notation, shape_text
+from bptrace.report.places import SPATIAL, laid_over, passed_back, typical
 from bptrace.report.structure import opened
 
 
@@ -28,7 +29,7 @@ def caption(node: Node, notation: Notation, samples: int) -> Caption:
     collected = isinstance(node.op, Add) and node.phase == "backward"
     if node.inline or collected:
         return Caption()
-    return _matrix(node, notation, samples) or _element(node, notation)
+    return _places(node, notation) or _matrix(node, notation, samples) or _element(node, notation)
 
 
 def sum_caption(node: Node, parts: Sequence[Caption], notation: Notation) -> Caption:
@@ -37,9 +38,15 @@ def sum_caption(node: Node, parts: Sequence[Caption], notation: Notation) -> Cap
 
     def latex() -> str:
         written = [part.latex().partition(" = ") for part in parts if part.text]
-        return " = ".join([written[0][0], " + ".join(right for _, _, right in written)]) if written else ""
+        return " = ".join([written[0][0], _plus([right for _, _, right in written])]) if written else ""
 
-    return Caption(f"{notation.one(node)} = {' + '.join(rights)}", "", latex) if rights else Caption()
+    return Caption(f"{notation.one(node)} = {_plus(rights)}", "", latex) if rights else Caption()
+
+
+def _plus(terms: Sequence[str]) -> str:
+    """The terms added; one that begins with a minus is subtracted."""
+    later = (f" - {term[1:]}" if term.startswith("-") else f" + {term}" for term in terms[1:])
+    return "".join([terms[0], *later])
 
 
 def loss_caption(nodes: Sequence[Node]) -> Caption:
@@ -62,6 +69,57 @@ def _element(node: Node, notation: Notation) -> Caption:
     short = node.op.symbol() if node.phase == "forward" else ""
     function = f"{short}({notation.one(node.inputs[0])})" if short else ""
     return _equation(notation.one(node), opened(formula_of(node, letters)), notation, function)
+
+
+def _places(node: Node, notation: Notation) -> Caption | None:
+    """With windows it matters what is read where: the caption shows the places, `x[i+u-1, j+v-1]`."""
+    if not node.size or not laid_over(node, typical(node)):
+        return None
+    of = node.symbol.of if isinstance(node.symbol, Derivative) else node
+    places = iter("uvw" if of.phase == "parameter" else "rqp" if passed_back(node) else "ijl")
+    letters = {"sample": "n", "input": "c", "channel": "c" if passed_back(node) else "o"}
+    at = tuple(
+        0 if extent == 1 else next(places) if word in SPATIAL else letters.get(word, "k")
+        for word, extent in zip(node.axes, node.shape, strict=True)
+    )
+
+    def name(ref: Ref) -> str:
+        text = notation.one(ref.node)
+        text = f"({text})" if " " in text else text
+        places_of = zip(ref.index, ref.node.shape, strict=True)
+        shown = [str(place if isinstance(place, str) else place + 1) for place, extent in places_of if extent > 1]
+        joint = ", " if any(len(place) > 1 for place in shown) else ","
+        return f"{text}[{joint.join(shown)}]" if shown else text
+
+    expr = _shortened(opened(formula_of(node, at)))
+    left = name(Ref(node, at))
+    text = _one_sign(symbols(expr, name, general=True))
+
+    def latex() -> str:
+        from bptrace.formula.latex import latex as write
+        from bptrace.formula.latex import symbol_latex
+
+        return f"{symbol_latex(left)} = {write(expr, name, general=True)}"
+
+    return Caption(f"{left} = {text}", "", latex)
+
+
+def _one_sign(text: str) -> str:
+    """A sum over rows and columns has one Σ."""
+    while "Σ Σ " in text:
+        text = text.replace("Σ Σ ", "Σ ")
+    return text
+
+
+def _shortened(expr: Expr) -> Expr:
+    """The largest of many: the first and the last."""
+    match expr:
+        case Function("max", arguments) if len(arguments) > 4:
+            return Function("max", (arguments[0], letter("…"), arguments[-1]))
+        case Function("largest", (place, *values)) if len(values) > 4:
+            return Function("largest", (place, values[0], letter("…"), values[-1]))
+        case _:
+            return expr
 
 
 def _equation(left: str, expr: Expr, notation: Notation, function: str = "", shapes: str = "") -> Caption:

@@ -10,10 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bptrace.report.blocks import Block, Heading
+from bptrace.report.metrics import metrics_sections
 from bptrace.report.numbers import Numbers
 from bptrace.report.options import Options
 from bptrace.report.page import Page
-from bptrace.report.sections import Section, conventions, data_and_parameters, result, title
+from bptrace.report.sections import (
+    Section,
+    Title,
+    conventions,
+    data_and_parameters,
+    iteration_ranges,
+    result,
+    title,
+)
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
@@ -52,10 +61,13 @@ class Document:
         """One page an iteration; the result last, unless only a part was asked for."""
         trace = self.trace
         partial = bool(self.options.only or self.options.phase)
+        iterations, same = self._different(iterations)
         for k, iteration in enumerate(iterations):
             page = self.page(trace.assembly(iteration))
             numbers = page.numbers(trace, iteration, self.digits)
             items: list[Item] = [title(trace, page.words, iteration, k == 0)]
+            if k == 0 and same and isinstance(items[0], Title):
+                items[0].lines.append(page.words("same_numbers", iterations=iteration_ranges(same)))
             if k == 0 and not partial:
                 items.append(conventions(page, self.digits, trace.exact))
             # parameters stand where no page before has worked them out
@@ -67,9 +79,29 @@ class Document:
         if not partial and trace.count:
             page = self.page(trace.assembly(trace.recorded[-1]))
             closing = result(trace, page, self.digits)
-            if closing is not None:
-                yield PageOf(0, [closing], page.final_numbers(trace, self.digits), page)
+            found: list[Item] = [closing] if closing is not None else []
+            found += metrics_sections(trace, page.words, page.final_numbers(trace, self.digits))
+            if found:
+                yield PageOf(0, found, page.final_numbers(trace, self.digits), page)
+
+    def _different(self, iterations: list[int]) -> tuple[list[int], list[int]]:
+        """The iterations to print, and those with the same numbers as the first: where nothing is
+        updated, a second page would say nothing new."""
+        trace = self.trace
+        if len(iterations) < 2 or trace.assembly(iterations[0]).graph.carry:
+            return iterations, []
+        first, *others = iterations
+        same = [k for k in others if self._alike(first, k)]
+        return [k for k in iterations if k not in same], same
+
+    def _alike(self, one: int, other: int) -> bool:
+        trace = self.trace
+        graph = trace.assembly(one).graph
+        if trace.assembly(other).graph is not graph or trace.samples(one) != trace.samples(other):
+            return False
+        before, after = trace.values(one), trace.values(other)
+        return all(list(before.flat(node)) == list(after.flat(node)) for node in graph.nodes if node.size)
 
 
 def _rows(assembly: Assembly) -> int:
-    return next((len(table.rows) for table in assembly.tables.values()), 0)
+    return len(assembly.parts.training) if assembly.tables else 0

@@ -38,9 +38,10 @@ from bptrace.graph.node import Derivative, Node, Updated
 from bptrace.graph.op import formula_of
 from bptrace.ops.leaves import Leaf
 from bptrace.report.blocks import Form
+from bptrace.report.data import constant
 from bptrace.report.labels import Words
 from bptrace.report.notation import Notation, indices
-from bptrace.report.numbers import Numbers
+from bptrace.report.numbers import Numbers, short
 from bptrace.report.sections import Title
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def explain(
 
 
 def _choices(graph: Graph, part: Part) -> str:
-    label = f"/{part.label}" if part.label else ""
+    label = part.label
     names = [typed_name(graph, part.node, element) + label for element in part.elements[: LISTED + 1]]
     if len(part.elements) > LISTED + 1:
         names[LISTED - 1 :] = ["...", typed_name(graph, part.node, part.elements[-1]) + label]
@@ -215,7 +216,7 @@ class _Explainer:
         if part.label:
             addend = flat(formula(part, part.elements[0]))
             if not isinstance(addend, Ref):
-                label = f"/{part.label}"
+                label = part.label
                 steps = list(self._addend(self.names.element(ref) + label, _id(ref) + label, addend))
                 feeds = self.names.element(ref)
                 return Explanation(self._title(_id(ref) + label), steps, None, feeds, self.words, self.digits)
@@ -302,7 +303,26 @@ class _Explainer:
             return self.words("parameter_before", count=self.iteration - before.iteration + 1)
         if node.phase == "setting":
             return self.words("setting", name=node.id.removeprefix("setting."))
-        return self.words("given_data" if node.phase == "data" else "starting_parameter")
+        if node.phase == "data":
+            return self._unscaled(at) or self.words("given_data")
+        return self.words("starting_parameter")
+
+    def _unscaled(self, at: _At) -> str:
+        """Of a scaled number: what the file has, and how it became this one."""
+        node, index = at.ref.node, at.ref.index
+        table = self.trace.assembly(at.iteration).tables.get(node.id)
+        if table is None or table.scaling is None or table.unscaled is None or "sample" not in node.axes:
+            return ""
+        axis = node.axes.index("sample")
+        row = self.trace.samples(at.iteration)[index[axis]]
+        place = 0
+        for k, extent in enumerate(node.shape):
+            place = place if k == axis else place * extent + index[k]
+        shift, divisor = table.scaling.shift[place], table.scaling.divisor[place]
+        value = short(table.unscaled[row - 1][place])
+        moved = f"({value} {'-' if shift > 0 else '+'} {constant(abs(shift), self.digits)})" if shift else value
+        worked = f"{moved}/{constant(divisor, self.digits)}"
+        return self.words("scaled_data", worked=worked, row=row)
 
     def _forms(self, whole: Expr) -> list[Form]:
         """With symbols, with numbers, then worked out operation by operation until nothing is left to do."""

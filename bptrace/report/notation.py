@@ -63,7 +63,10 @@ class Notation:
     def _element(self, node: Node, index: Index) -> str:
         match node.symbol:
             case Derivative(top, of, through):
-                name = f"∂{self.one(top)}/∂{_bracketed(self._element(of, index))}"
+                if node.shape == top.shape != of.shape:  # of each element of the result, by what they share
+                    name = f"∂{self._element(top, index)}/∂{_bracketed(self.one(of))}"
+                else:
+                    name = f"∂{self.one(top)}/∂{_bracketed(self._element(of, index))}"
                 return f"{name} via {through}" if through else name
             case Updated(of):
                 return f"new {self._element(of, index)}"

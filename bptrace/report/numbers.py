@@ -8,13 +8,13 @@ form, typed into a calculator with the digits shown, gives the value's digits, e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from bptrace.formula.evaluate import HOLDS, Decimals, Floats, Fractions, evaluate
-from bptrace.formula.expr import Choice, Expr, Negation, Number, Ref, Worked, children, refs, worked_leaves
+from bptrace.formula.expr import Choice, Expr, Infinite, Negation, Number, Ref, Worked, children, refs, worked_leaves
 from bptrace.formula.text import OPPOSITES, RELATIONS, ChoiceSlot, Piece, Slot, pieces, place
 from bptrace.graph.node import Node
 
@@ -39,8 +39,8 @@ def short(value: float) -> str:
 
 
 def special(value: float) -> str:
-    """NaN and the infinities by the names that JSON and CSV use."""
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    """NaN and the infinities as a page writes them."""
+    return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
 
 
 def fixed(value: float, digits: int) -> str:
@@ -83,7 +83,14 @@ class Numbers:
     # text of single numbers
 
     def given(self, node: Node) -> bool:
-        """Data, settings and starting parameters: numbers that the reader has on the page."""
+        """Data, settings and starting parameters: numbers that the reader has on the page; and copies of
+        them, which are written with the same digits. Scaled data are shown as computed numbers where
+        they have more decimals than fit there."""
+        if node.op.name == "copy":
+            return self.given(node.inputs[0])
+        if node.phase == "data":
+            table = self.values.assembly.tables.get(node.id)
+            return table is None or not table.long
         return node.phase in ("data", "setting") or node in self.constant
 
     def whole(self, node: Node) -> bool:
@@ -146,6 +153,8 @@ class Numbers:
         if isinstance(value, Fraction):
             return str(value)
         if isinstance(value, Decimal):
+            if not value.is_finite():
+                return special(float(value))
             return f"{value:f}" if value.adjusted() > -12 or not value else str(value)
         if self.digits is None:
             return short(value) if value - value == 0 else special(value)
@@ -173,7 +182,7 @@ class Numbers:
         if isinstance(value, Decimal) and value.is_finite():
             # in paper mode what stands inside a line was not rounded; all its digits would be no help
             long = len(value.as_tuple().digits) > FLOAT_DIGITS
-            return fixed(float(value), self.digits or FLOAT_DIGITS) if long else f"{value.normalize():f}"
+            return fixed(float(value), self.digits or FLOAT_DIGITS) if long else f"{value.normalize() or Decimal(0):f}"
         return self.computed(value)
 
     def worked_value(self, leaf: Worked) -> Any:
@@ -232,8 +241,8 @@ class Numbers:
 
     def holds(self, expr: Expr, text: str) -> bool:
         """Whether `expr`, worked out with the digits shown, gives the number `text`."""
-        if text in ("NaN", "Infinity", "-Infinity"):
-            return False
+        if text in ("NaN", "∞", "-∞"):
+            return _infinite(expr, self._taken) == text
         if "/" in text:
             return True
         try:
@@ -279,16 +288,29 @@ class Numbers:
         return "=" if all(self.holds(leaf.of, self.worked_text(leaf)) for leaf in new) else "≈"
 
 
+def _infinite(expr: Expr, taken: Callable[[Choice], bool]) -> str:
+    """The infinity that a formula says (and that no overflow made), or nothing."""
+    match expr:
+        case Infinite():
+            return "∞"
+        case Negation(Infinite()):
+            return "-∞"
+        case Choice(then=then, otherwise=otherwise):
+            return _infinite(then if taken(expr) else otherwise, taken)
+        case _:
+            return ""
+
+
 def _is_number(expr: Expr) -> bool:
     return isinstance(expr, Ref | Number | Worked) or (isinstance(expr, Negation) and _is_number(expr.of))
 
 
 def _float(text: str) -> float:
-    return float(Fraction(text)) if "/" in text else float(text)
+    return float(Fraction(text)) if "/" in text else float(text.replace("∞", "inf"))
 
 
 def _exact(text: str) -> Decimal:
-    top, _, bottom = text.partition("/")
+    top, _, bottom = text.replace("∞", "Infinity").partition("/")
     return Decimal(top) / Decimal(bottom) if bottom else Decimal(top)
 
 

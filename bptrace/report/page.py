@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 from bptrace.errors import UsageError
 from bptrace.formula.expr import Ref
 from bptrace.graph.graph import Graph
-from bptrace.graph.lookup import LookupFailedError, find
+from bptrace.graph.lookup import LookupFailedError, find, find_part
+from bptrace.graph.lookup import Part as Share
 from bptrace.graph.node import Node
+from bptrace.report import time_steps
 from bptrace.report.blocks import Block, Given, Heading, Part, Sentence
 from bptrace.report.blocks_of import Blocks, Limits
 from bptrace.report.labels import Words
 from bptrace.report.notation import Notation, unflat
 from bptrace.report.numbers import Numbers
 from bptrace.report.options import Options
+from bptrace.report.shares import share_block
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
@@ -49,18 +52,22 @@ class Page:
         self.words = PageWords(graph, options.language, assembly.unit_names)
         self.blocks = Blocks(self.words, Limits(options.rows, options.terms, options.net), assembly.samples)
         self.items: list[Heading | Block] = []
+        self.shares: list[Share] = []  # parts of formulas that `--only` asks for
         self._build()
 
     def _build(self) -> None:
         chosen = self._only()
         if chosen is not None:
             self._add_given(chosen)
+            self.items.extend(share_block(share, self.blocks) for share in self.shares)
         for phase in PHASES:
             if self.options.phase and phase != self.options.phase:
                 continue
             groups = [g for g in self._groups(phase) if chosen is None or any(n in {c for c, _ in chosen} for n in g)]
             if not groups:
                 continue
+            if chosen is None and self.assembly.samples == 1 and phase in ("forward", "backward"):
+                groups = time_steps.gathered(groups)
             self.items.append(Heading(self.words(f"heading_{phase}"), 1, phase))
             layer, step = "", None
             for group in groups:
@@ -70,7 +77,7 @@ class Page:
                     self.items.append(Heading(self._layer_heading(layer, phase), 2, phase, layer))
                 if group[-1].step is not None and group[-1].step != step and phase in ("forward", "backward"):
                     step = group[-1].step
-                    self.items.append(Heading(self.words("time_step_heading", step=step), 2, phase, layer))
+                    self.items.append(self._step_heading(step, phase, layer, groups))
                 self.items.append(self.blocks.block(group, chosen))
             if phase == "backward" and chosen is None:
                 self._add_held()
@@ -96,7 +103,7 @@ class Page:
         hidden = self._hidden()
         witnesses: dict[str, list[Node]] = {}
         for node in self.assembly.graph.nodes:
-            if node.inline or node.id in hidden:
+            if node.inline or node.id in hidden or (node.phase == "backward" and node.block in hidden):
                 continue
             if node.phase == phase:
                 groups.setdefault(node.block, []).append(node)
@@ -123,10 +130,19 @@ class Page:
             return self.words("layer_only", name=layer)
         if "kernel" in title:
             return self._window_heading(layer, title)
+        if not title["units"] and title["type"] != "activation":
+            return self._plain_heading(layer, title)
         key = "layer_heading" if title["units"] else "activation_heading"
         inputs, units = self._count("input", title["inputs"]), self._count("unit", title["units"])
         kind = self.words(title["type"])
         return self.words(key, name=layer, type=kind, inputs=inputs, units=units, activation=title["activation"])
+
+    def _plain_heading(self, layer: str, title: dict[str, Any]) -> str:
+        """A layer without units of its own: its type, and its rate or activation where it has one."""
+        parts = [self.words(title["type"])]
+        parts += [self.words("dropout_rate", rate=f"{title['rate']:g}")] if "rate" in title else []
+        parts += [title["activation"]] if title["activation"] != "identity" else []
+        return self.words("plain_heading", name=layer, type=self.words("comma").join(parts))
 
     def _window_heading(self, layer: str, title: dict[str, Any]) -> str:
         """A layer that lays a window over places: its channels, kernel, stride and padding."""
@@ -137,7 +153,21 @@ class Page:
             if title.get(field) is not None
         ]
         kind = self.words(title["type"])
-        return self.words("window_heading", name=layer, type=kind, parts=self.words("comma").join(parts))
+        said = self.words("window_heading", name=layer, type=kind, parts=self.words("comma").join(parts))
+        if title.get("flip_kernel"):
+            said += " " + self.words("window_flipped")
+        elif title.get("flip_kernel") is not None and "transpose" not in title["type"]:
+            said += " " + self.words("window_plain")
+        return said
+
+    def _step_heading(self, step: int, phase: str, layer: str, groups: list[list[Node]]) -> Heading:
+        """A time step; forward also what it reads: its input and the states before it."""
+        nodes = [node for group in groups for node in group if node.layer == layer and node.step is not None]
+        last = max(node.step or 0 for node in self.assembly.graph.nodes if node.layer == layer)
+        heading = Heading(self.words("time_step_heading", step=step, count=last), 2, phase, layer)
+        if phase == "forward" and self.assembly.samples == 1 and not self.options.only:
+            heading.values = time_steps.arriving([node for node in nodes if node.step == step], self.options.terms)
+        return heading
 
     def _count(self, word: str, count: int) -> str:
         return self.words(f"{word}_one" if count == 1 else f"{word}_many", count=count)
@@ -200,7 +230,12 @@ class Page:
             try:
                 node, element = find(graph, part)
                 chosen |= {(node, k) for k in (range(node.size) if element is None else [element])}
-            except LookupFailedError as error:
+            except LookupFailedError:
+                try:
+                    self.shares.append(find_part(graph, part))
+                    continue
+                except LookupFailedError as told:
+                    error = told
                 nodes = [
                     n for n in graph.nodes if not n.inline and any(fnmatchcase(i, part) for i in (n.id, *n.aliases))
                 ]

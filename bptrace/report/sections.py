@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bptrace.formula.expr import Ref
 from bptrace.graph.node import Node
+from bptrace.report.data import data_conventions, predictions, scaling_boxes
 from bptrace.report.labels import Words
 from bptrace.report.notation import Notation, indices
 from bptrace.report.numbers import Numbers, short
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from bptrace.report.page import Page
     from bptrace.trace import Trace
 
+MOST_NUMBERS = 16
+"""Numbers of samples that are listed; JSON has all."""
 LARGEST_BOX = 8
 """Rows and columns up to which a parameter is shown whole."""
 
@@ -67,14 +70,18 @@ def title(trace: Trace, words: Words, iteration: int, first: bool) -> Title:
     assembly = trace.assembly(iteration)
     rows = next((len(table.rows) for table in assembly.tables.values()), 0)
     if rows > assembly.samples:
-        lines.append(words("batch_samples", samples=_ranges(trace.samples(iteration))))
+        lines.append(words("batch_samples", samples=iteration_ranges(trace.samples(iteration))))
     return Title(network.name or trace.spec.file, place, lines)
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def iteration_ranges(numbers: Sequence[int]) -> str:
+    """Numbers as a list, or from the first to the last."""
     if len(numbers) > 3 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))):
         return f"{numbers[0]}-{numbers[-1]}"
-    return ", ".join(map(str, numbers))
+    texts = [str(number) for number in numbers]
+    if len(texts) > MOST_NUMBERS:
+        texts[MOST_NUMBERS // 2 : -MOST_NUMBERS // 2] = [f"… {len(texts) - MOST_NUMBERS} …"]
+    return ", ".join(texts)
 
 
 def conventions(page: Page, digits: int | None, exact: bool) -> Pairs:
@@ -105,6 +112,7 @@ def conventions(page: Page, digits: int | None, exact: bool) -> Pairs:
     ):
         layout = chosen.weight_layout
         rows.append(("W[i,j]", words(f"weight_{layout}"), words(f"layout_{layout}")))
+    rows += data_conventions(network.data, assembly, words)
     if chosen.sample_axis == "columns":
         rows.append((words("convention_samples"), "sample_axis: columns", words("columns_are_samples")))
     if chosen.derivative_from == "pre_activation":
@@ -115,6 +123,8 @@ def conventions(page: Page, digits: int | None, exact: bool) -> Pairs:
         )
     if assembly.drawn:
         rows.append((words("convention_seed"), ", ".join(assembly.drawn), words("drawn_values", seed=network.seed)))
+    for layer, title in assembly.titles.items():  # what a layer type has conventions of its own about
+        rows += [(layer, formula, words(key)) for formula, key in title.get("conventions", ())]
     rows.append((words("convention_numbers"), "", _number_words(page, digits, exact)))
     if not exact:
         rows.append(("", "", words("legend")))
@@ -152,7 +162,7 @@ def _number_words(page: Page, digits: int | None, exact: bool) -> str:
 def data_and_parameters(page: Page, numbers: Numbers, parameters: bool = True) -> Boxes:
     """Everything that is given: data of this batch, and the parameters that the pass starts from."""
     graph = page.assembly.graph
-    boxes: list[list[list[str]]] = []
+    boxes = scaling_boxes(page.assembly, numbers.digits, page.words) if parameters else []
     for node in graph.nodes:
         if node.phase == "data":
             boxes.extend(_data_box(node, numbers, page))
@@ -168,6 +178,8 @@ def _data_box(node: Node, numbers: Numbers, page: Page) -> list[list[list[str]]]
     several = "sample" in node.axes and node.shape[node.axes.index("sample")] > 1
     features = [i for i in range(len(node.shape)) if node.axes[i : i + 1] != ("sample",)]
     if "row" in node.axes and "column" in node.axes and (pictures := _pictures(node, numbers)):
+        return pictures
+    if len(features) == 2 and not node.names and (pictures := _pictures(node, numbers, (features[0], features[1]))):
         return pictures
     if not several:
         if node.size > 64:
@@ -199,9 +211,9 @@ def _place(sample: int, n: int, k: int, rank: int) -> tuple[int, ...]:
     return (n, k) if sample == 0 else (k, n)
 
 
-def _pictures(node: Node, numbers: Numbers) -> list[list[list[str]]]:
+def _pictures(node: Node, numbers: Numbers, sides: tuple[int, int] | None = None) -> list[list[list[str]]]:
     """A small matrix for each channel and sample, where rows and columns are few."""
-    row, column = node.axes.index("row"), node.axes.index("column")
+    row, column = sides or (node.axes.index("row"), node.axes.index("column"))
     height, wide = node.shape[row], node.shape[column]
     if max(height, wide) > LARGEST_BOX or node.size // (height * wide) > LARGEST_BOX:
         return []
@@ -286,13 +298,13 @@ def result(trace: Trace, page: Page, digits: int | None) -> Result | None:
     words = page.words
     numbers = page.final_numbers(trace, digits)
     made = Result(words("heading_result"))
-    updated = bool(page.assembly.graph.carry)
+    updated = bool(page.network.optimizer and page.assembly.graph.carry)
     if any(loss is not None for loss in trace.losses):
         made.columns = [words("iteration"), words("loss_before")] + ([words("loss_after")] if updated else [])
         last = trace.final["loss"]
         graph_loss = page.final_assembly(trace).graph.loss
-        batches = page.assembly.samples < next((len(t.rows) for t in page.assembly.tables.values()), 0)
-        for k in _thinned(trace.count):
+        batches = page.assembly.samples < len(page.assembly.parts.training)
+        for k in thinned(trace.count):
             if k is None:
                 made.rows.append([words("more_iterations", count=trace.count - 20)])
                 continue
@@ -310,6 +322,12 @@ def result(trace: Trace, page: Page, digits: int | None) -> Result | None:
             outputs.extend(f"{own.element(Ref(node, i))} = {numbers.text(Ref(node, i))}" for i in indices(node.shape))
     if outputs:
         made.lines.append((words("outputs_after" if updated else "outputs"), outputs))
+    iteration = page.final_assembly(trace).graph.by_id.get("setting.iteration")
+    if iteration is not None:
+        made.lines.append((words("masks_of_iteration", i=numbers.text(Ref(iteration))), []))
+    predicted = predictions(page.final_assembly(trace), numbers, page)
+    if predicted:
+        made.boxes.append((words("file_units"), [predicted]))
     if updated and trace.count > 1:
         final = page.parameter_numbers(trace, digits)
         made.boxes.append((words("final_parameters"), parameter_boxes(page.assembly, final, words)))
@@ -324,7 +342,7 @@ def _loss_text(numbers: Numbers, loss: Node | None, value: float | None) -> str:
     return numbers.computed(value)
 
 
-def _thinned(count: int, most: int = 20) -> list[int | None]:
+def thinned(count: int, most: int = 20) -> list[int | None]:
     if count <= most:
         return list(range(count))
     return [*range(most // 2), None, *range(count - most // 2, count)]

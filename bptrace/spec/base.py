@@ -150,7 +150,8 @@ def _same_lengths(array: list[NestedFloats], complaints: list[Complaint]) -> Non
             complaints.append(Complaint(path, "a list among numbers", "a number as in the first row"))
         elif len(value) != shape[depth]:
             message = f"a row of {len(value)} where the first has {shape[depth]}"
-            complaints.append(Complaint(path, message, "rows of equal length"))
+            padded = "; unequal sequences are padded, with a mask in the layer" if depth == 1 and len(shape) > 2 else ""
+            complaints.append(Complaint(path, message, f"rows of equal length{padded}"))
         elif depth + 1 < len(shape) or any(isinstance(cell, list) for cell in value):
             for i, cell in enumerate(value):
                 visit(cell, (*path, i))

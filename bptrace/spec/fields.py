@@ -20,7 +20,7 @@ from bptrace.spec.base import (
     refuse_all,
 )
 
-__all__ = ["Expressions", "GivenArrays", "Ids", "InputArrays", "Inputs", "TargetArrays"]
+__all__ = ["ArrayOrArrays", "Expressions", "GivenArrays", "Ids", "Inputs", "checked_inputs", "checked_targets"]
 
 GRAPH_NAMES = ("x", "t", "loss")
 """Reserved names that a node of a graph may have; `loss` only where no `loss:` is given."""
@@ -56,11 +56,13 @@ def _said(error: PydanticCustomError) -> tuple[Complaint, ...]:
     return complaints
 
 
-def _input_arrays(value: object) -> Any:
+def checked_inputs(value: object) -> Any:
+    """Arrays of inputs: (samples, ...), or several by name."""
     return _arrays(value, "x")
 
 
-def _target_arrays(value: object) -> Any:
+def checked_targets(value: object) -> Any:
+    """The same; the reserved name that may stand among the names is `t`, not `x`."""
     return _arrays(value, "t")
 
 
@@ -130,12 +132,6 @@ else:
 
 _ARRAY = array_schema()
 _ARRAYS = {"type": "object", "additionalProperties": _ARRAY}
-
-InputArrays: TypeAlias = Annotated[ArrayOrArrays, Check(_input_arrays, {"anyOf": [_ARRAY, _ARRAYS]})]
-"""(samples, ...), or several by name."""
-
-TargetArrays: TypeAlias = Annotated[ArrayOrArrays, Check(_target_arrays, {"anyOf": [_ARRAY, _ARRAYS]})]
-"""The same; the reserved name that may stand among the names is `t`, not `x`."""
 
 GivenArrays: TypeAlias = Annotated[dict[str, NestedFloats], Check(_given, _ARRAYS)]
 """Parameters of a graph by name."""

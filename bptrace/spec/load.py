@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bptrace.errors import Problem, SpecError, UsageError
 from bptrace.spec import overrides as override
@@ -18,14 +18,19 @@ from bptrace.spec.rules import check_network
 from bptrace.spec.translate import Refused, known_fields, validate
 from bptrace.spec.yaml_text import LARGEST_FILE, Document, full_width, read
 
+if TYPE_CHECKING:
+    from bptrace.data.source import Source
+    from bptrace.spec.data import Data
+
 __all__ = ["Spec", "load"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spec:
     """A validated network with the places of all its parts.
 
-    `expressions` and `order` are the parsed `graph:` and the order in which it can be computed.
+    `expressions` and `order` are the parsed `graph:` and the order in which it can be computed,
+    `source` what was read from the file that `data:` names.
     """
 
     network: Network
@@ -34,6 +39,12 @@ class Spec:
     positions: Positions
     expressions: Mapping[str, Expression] = field(default_factory=dict)
     order: tuple[str, ...] = ()
+    source: Source | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """Every file that was read, which no result may be written over."""
+        return [self.file, *(str(path) for path in (self.source.paths if self.source else ()))]
 
     def problem(
         self,
@@ -80,9 +91,25 @@ def load(source: str | Path, text: str | None = None, overrides: Sequence[str] =
         complaints += error.complaints
     complaints += graph.complaints
     problems = document.problems + [document.positions.complaint(complaint) for complaint in complaints]
+    read_from: Source | None = None
+    if network is not None and network.data is not None and network.data.source:
+        read_from = _data(network.data, file, document, problems)
     if problems or network is None:
-        raise SpecError(sorted(dict.fromkeys(problems), key=lambda p: (p.line, p.column)))
-    return Spec(network, file, text, document.positions, graph.expressions, graph.order)
+        ours = (file, "--set")  # those of a data file follow
+        raise SpecError(sorted(dict.fromkeys(problems), key=lambda p: (p.file not in ours, p.line, p.column)))
+    return Spec(network, file, text, document.positions, graph.expressions, graph.order, read_from)
+
+
+def _data(data: Data, file: str, document: Document, problems: list[Problem]) -> Source | None:
+    """The file that `data:` names, relative to the YAML; of a YAML from standard input to this folder."""
+    from bptrace.data.read import read as read_data
+
+    def complain(
+        path: tuple[str | int, ...], message: str, expected: str = "", known: Iterable[str] = (), got: str = ""
+    ) -> None:
+        problems.append(document.positions.problem(("data", *path), message, expected, known, got))
+
+    return read_data(data, Path(file).parent, complain, problems)
 
 
 def _graph(document: Mapping[str, Any]) -> GraphCheck:

@@ -15,7 +15,6 @@ from bptrace.spec.base import (
     Check,
     Complaint,
     Count,
-    Name,
     Number,
     Positive,
     Strict,
@@ -24,18 +23,19 @@ from bptrace.spec.base import (
     refuse,
     refuse_all,
 )
-from bptrace.spec.fields import Expressions, GivenArrays, Ids, InputArrays, Inputs, TargetArrays
+from bptrace.spec.data import Data
+from bptrace.spec.fields import Expressions, GivenArrays, Ids, Inputs
 from bptrace.spec.registry import Layers, Optimizer
 from bptrace.spec.translate import Refused, validate
-from bptrace.spec.words import LOSSES, LOSSES_WITHOUT_TARGETS
+from bptrace.spec.words import LOSSES, LOSSES_OF_CLASSES, LOSSES_WITHOUT_TARGETS
 
 __all__ = [
     "Conventions",
     "Data",
-    "DataNames",
     "Initializer",
     "LossSpec",
     "Losses",
+    "Metric",
     "Network",
     "Penalty",
     "Rounding",
@@ -45,21 +45,6 @@ __all__ = [
 
 NotNegative = Annotated[Number, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, le=2**53)]
-
-
-class DataNames(Strict):
-    """Aliases of the columns, in order."""
-
-    inputs: list[Name] | None = None
-    targets: list[Name] | None = None
-
-
-class Data(Strict):
-    """`inputs`, `targets`: (samples, ...), or several by name."""
-
-    inputs: InputArrays
-    targets: TargetArrays | None = None
-    names: DataNames = Field(default_factory=DataNames)
 
 
 class Initializer(Strict):
@@ -95,6 +80,7 @@ class LossSpec(Strict):
     of: AnyName | None = None
     targets: AnyName | None = None
     threshold: Positive | None = None
+    ignore: int | None = None
 
     @model_validator(mode="after")
     def _known(self) -> LossSpec:
@@ -104,6 +90,9 @@ class LossSpec(Strict):
             raise refuse(f"{self.type} has no threshold", "huber", at=["threshold"], at_key=True)
         if self.targets is not None and self.type in LOSSES_WITHOUT_TARGETS:
             raise refuse(f"{self.type} has no targets", at=["targets"], at_key=True)
+        if self.ignore is not None and self.type not in LOSSES_OF_CLASSES:
+            expected = " or ".join(LOSSES_OF_CLASSES)
+            raise refuse(f"{self.type} has no class numbers to ignore", expected, at=["ignore"], at_key=True)
         return self
 
 
@@ -156,6 +145,60 @@ class Stop(Strict):
     patience: Count | None = None
 
 
+METRICS = ("accuracy", "rmse", "log_rmse", "psnr")
+
+
+class Metric(Strict):
+    """How good the network is after each epoch. `peak` is of psnr, `floor` of log_rmse."""
+
+    type: str
+    peak: Positive | None = None
+    floor: Positive | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> Metric:
+        if self.type not in METRICS:
+            raise refuse(f"unknown metric '{self.type}'", at=["type"], known=METRICS, got=self.type)
+        for field, owner in (("peak", "psnr"), ("floor", "log_rmse")):
+            if getattr(self, field) is not None and self.type != owner:
+                raise refuse(f"{self.type} has no {field}", owner, at=[field], at_key=True)
+        return self
+
+
+def _metrics(value: object) -> tuple[Metric, ...]:
+    """A list of names or mappings."""
+    if not isinstance(value, list):
+        raise refuse(f"not a list: {describe(value)}", "a list such as [accuracy, rmse]")
+    metrics: list[Metric] = []
+    complaints: list[Complaint] = []
+    for k, item in enumerate(value):
+        if isinstance(item, str) and item not in METRICS:
+            complaints.append(Complaint((k,), f"unknown metric '{item}'", known=METRICS, got=item))
+            continue
+        if not isinstance(item, str | dict):
+            complaints.append(Complaint((k,), f"not a metric: {describe(item)}", "its name, or {type: name, ...}"))
+            continue
+        try:
+            metric = validate(Metric, {"type": item} if isinstance(item, str) else item)
+        except Refused as error:
+            complaints += [complaint.under(k) for complaint in error.complaints]
+            continue
+        if any(metric.type == other.type for other in metrics):
+            complaints.append(Complaint((k,), f"'{metric.type}' is there twice", "each metric once"))
+        metrics.append(metric)
+    if complaints:
+        raise refuse_all(complaints)
+    return tuple(metrics)
+
+
+def _metrics_schema() -> dict[str, Any]:
+    fields = {"type": {"enum": list(METRICS)}} | {
+        name: {"type": "number", "exclusiveMinimum": 0} for name in ("peak", "floor")
+    }
+    one = {"type": "object", "properties": fields, "required": ["type"], "additionalProperties": False}
+    return {"type": "array", "items": {"anyOf": [{"enum": list(METRICS)}, one]}}
+
+
 class Training(Strict):
     """`iterations` or `epochs`; one iteration where neither is given."""
 
@@ -165,6 +208,7 @@ class Training(Strict):
     order: Literal["given", "shuffle"] = "given"
     seed: Seed = 0
     stop: Stop = Field(default_factory=Stop)
+    metrics: Annotated[tuple[Metric, ...], Check(_metrics, _metrics_schema())] = ()
 
     @model_validator(mode="before")
     @classmethod

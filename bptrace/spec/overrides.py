@@ -67,15 +67,26 @@ def _next(target: Any, rest: str, override: str, path: Path) -> tuple[str | int,
 
 
 def _named(target: list[Any], rest: str, override: str) -> tuple[int, str]:
-    """A layer of a list by its name."""
+    """A layer of a list by its name, which may be that of a layer in one of their branches."""
     wanted, _, after = rest.partition(".")
     wanted, bracket, inner = wanted.partition("[")
-    names = [item.get("name") if isinstance(item, dict) else None for item in target]
-    if wanted not in names:
-        known = [name for name in names if isinstance(name, str)]
-        raise UsageError(f"--set {override}: no item is named '{wanted}'{_hint(wanted, known)}")
-    left = f"{bracket}{inner}.{after}" if bracket and after else bracket + inner + after
-    return names.index(wanted), left
+    for k, item in enumerate(target):
+        names = _names(item)
+        if wanted in names[:1]:
+            return k, f"{bracket}{inner}.{after}" if bracket and after else bracket + inner + after
+        if wanted in names:
+            return k, f"layers.{rest}"
+    known = [name for item in target for name in _names(item) if name is not None]
+    raise UsageError(f"--set {override}: no item is named '{wanted}'{_hint(wanted, known)}")
+
+
+def _names(item: Any) -> list[str | None]:
+    """The name of a layer, and those of the layers in its branch."""
+    if not isinstance(item, dict):
+        return [None]
+    name, inner = item.get("name"), item.get("layers")
+    below = [found for part in inner for found in _names(part)] if isinstance(inner, list) else []
+    return [name if isinstance(name, str) else None, *(found for found in below if found is not None)]
 
 
 def _enter(target: Any, part: str | int, override: str) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import BaseModel
 
 from bptrace.spec.base import Check, Complaint, describe, refuse, refuse_all
+from bptrace.spec.nesting import DEEPEST_NESTING, Path
 from bptrace.spec.translate import Refused, validate
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ def _layers(value: object) -> tuple[Any, ...]:
         raise refuse(f"not a list: {describe(value)}", "a list of layers, each '- type: ...'")
     if not value:
         raise refuse("no layers", "at least one layer")
+    deep = _too_deep(value)
+    if deep is not None:
+        raise refuse(f"more than {DEEPEST_NESTING} blocks within each other", "fewer", at=deep, at_key=True)
     types = layer_types()
     layers, complaints = [], []
     for i, item in enumerate(value):
@@ -73,6 +77,19 @@ def _layers(value: object) -> tuple[Any, ...]:
     if complaints:
         raise refuse_all(complaints)
     return tuple(layers)
+
+
+def _too_deep(layers: list[Any]) -> Path | None:
+    """The place of a branch that lies in too many others, as far as these are mappings with `layers`."""
+    waiting: list[tuple[Path, list[Any]]] = [((), layers)]
+    while waiting:
+        path, level = waiting.pop()
+        if len(path) > 2 * DEEPEST_NESTING:
+            return path
+        for k, item in enumerate(level):
+            if isinstance(item, dict) and isinstance(item.get("layers"), list):
+                waiting.append(((*path, k, "layers"), item["layers"]))
+    return None
 
 
 def _optimizer(value: object) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bptrace.spec.base import Complaint
 from bptrace.spec.models import Data, LossSpec, Network
+from bptrace.spec.nesting import Path, walk_layers
 from bptrace.spec.words import LOSSES_WITHOUT_TARGETS
 
 __all__ = ["check_network"]
@@ -15,7 +16,7 @@ __all__ = ["check_network"]
 def check_network(network: Network) -> list[Complaint]:
     """Everything that contradicts something else; names inside `graph:` are `check_graph`'s."""
     complaints = list(_kind(network))
-    complaints += _layer_names(network.layers, ("layers",), {})
+    complaints += _layer_names(network.layers)
     complaints += _losses(network)
     if network.data is not None:
         complaints += _data_names(network.data)
@@ -54,29 +55,27 @@ def _graph(network: Network) -> Iterator[Complaint]:
                 yield Complaint((section, "loss"), message, "another name", at_key=True)
     data = network.data.inputs if network.data else None
     for name, value in network.inputs.items():
-        if value == "data" and data is None:
+        if value == "data" and network.data is None:
             yield Complaint(("inputs", name), "there is no data.inputs", "data: {inputs: [[...]]}")
         elif value == "data" and isinstance(data, dict) and name not in data:
             message = f"data.inputs has no '{name}'"
             yield Complaint(("inputs", name), message, known=tuple(data), got=name)
 
 
-def _layer_names(
-    layers: Sequence[Any], path: tuple[str | int, ...], seen: dict[str, str]
-) -> Iterator[Complaint]:
+def _layer_names(layers: Sequence[Any]) -> Iterator[Complaint]:
     """No two layers have one name, however deep they nest."""
-    for i, layer in enumerate(layers):
-        name = getattr(layer, "name", None)
-        if name is not None and name in seen:
-            message = f"the name '{name}' is taken by {seen[name]}"
-            yield Complaint((*path, i, "name"), message, "a name of its own")
-        elif name is not None:
-            seen[name] = f"layers[{i}]" if len(path) == 1 else f"a layer within {path[0]}[{path[1]}]"
-        yield from _layer_names(getattr(layer, "layers", None) or (), (*path, i, "layers"), seen)
+    seen: dict[str, Path] = {}
+    for path, layer in walk_layers(layers):
+        if layer.name in seen:
+            place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in seen[layer.name])
+            message = f"the name '{layer.name}' is taken by {place.removeprefix('.')}"
+            yield Complaint((*path, "name"), message, "a name of its own")
+        elif layer.name is not None:
+            seen[layer.name] = path
 
 
 def _losses(network: Network) -> Iterator[Complaint]:
-    targets = network.data.targets if network.data else None
+    targets = network.data.target_names if network.data else None
     listed = len(network.loss) > 1
     for i, loss in enumerate(network.loss):
         path: tuple[str | int, ...] = ("loss", i) if listed else ("loss",)
@@ -88,8 +87,7 @@ def _losses(network: Network) -> Iterator[Complaint]:
             yield from _which_targets(loss, targets, path)
 
 
-def _which_targets(loss: LossSpec, targets: Any, path: tuple[str | int, ...]) -> Iterator[Complaint]:
-    known = tuple(targets) if isinstance(targets, dict) else ("t",)
+def _which_targets(loss: LossSpec, known: tuple[str, ...], path: tuple[str | int, ...]) -> Iterator[Complaint]:
     if loss.targets is not None and loss.targets not in known:
         message = f"data.targets has no '{loss.targets}'"
         yield Complaint((*path, "targets"), message, known=known, got=loss.targets)

@@ -46,3 +46,6 @@ LOSSES = (
 )
 
 LOSSES_WITHOUT_TARGETS = ("sum", "mean")
+
+LOSSES_OF_CLASSES = ("cross_entropy", "cross_entropy_with_logits")
+"""Losses whose targets may be class numbers."""

@@ -47,6 +47,9 @@ def json_trace(trace: Trace, iterations: Sequence[int] | None = None, *, ascii_o
     encode = _encode_ascii if ascii_only else _encode
     yield f'{{"format": {encode(FORMAT)}, "version": {VERSION}, "name": {encode(trace.network.name)},\n'
     yield f' "engine": {encode(dict(trace.engine))},\n "conventions": {encode(conventions(trace))},\n'
+    about = data_entry(trace)
+    if about:
+        yield f' "data": {encode(about)},\n'
     yield ' "nodes": ['
     for k, (node, names) in enumerate(_nodes(trace, chosen)):
         yield f"{',' if k else ''}\n  {encode(node_entry(node, names))}"
@@ -56,6 +59,7 @@ def json_trace(trace: Trace, iterations: Sequence[int] | None = None, *, ascii_o
         yield from _iteration(trace, iteration, encode)
     yield "\n ],\n"
     yield from _final(trace, encode)
+    yield from _metrics(trace)
     yield "}\n"
 
 
@@ -136,12 +140,39 @@ def _small_array(numbers: list[Any], shape: Sequence[int]) -> str:
 # conventions and nodes
 
 
+def data_entry(trace: Trace) -> dict[str, Any]:
+    """Where the data are from and what was done with their rows; nothing where they stand in the YAML as
+    they are used. Rows count from 1."""
+    assembly, data = trace.final_assembly, trace.spec.network.data
+    made = assembly.data
+    found: dict[str, Any] = {}
+    if made.source is not None:
+        found = {"file": made.source.file, "rows": len(next(iter(made.tables.values())).rows)}
+        if made.source.classes:
+            found["classes"] = {column: list(classes) for column, classes in made.source.classes.items()}
+        if made.source.divisor != 1:
+            found["divisor"] = made.source.divisor
+    if data is not None and (data.split is not None or data.folds is not None):
+        parts = ("training", "validation", "test")
+        found["parts"] = {part: [n + 1 for n in getattr(made.parts, part)] for part in parts}
+    if made.filled:
+        found["filled"] = {column: {"cells": count, "value": x} for column, (count, x) in made.filled.items()}
+    scaled = {table.name: table for table in assembly.tables.values() if table.scaling is not None}
+    if scaled:
+        found["scaling"] = {
+            name: {"kind": table.scaling.kind, "columns": list(table.labels), **table.scaling.constants}
+            for name, table in scaled.items()
+            if table.scaling is not None
+        }
+    return found
+
+
 def conventions(trace: Trace) -> dict[str, Any]:
     """Every convention as it was used; under `layers` those that a layer sets for itself."""
     network = trace.spec.network
     found: dict[str, Any] = network.conventions.model_dump(mode="json")
     own: dict[str, dict[str, Any]] = {}
-    for name, layer in zip(trace.final_assembly.titles, network.layers, strict=False):
+    for name, layer in trace.final_assembly.layers.items():
         set_here = {key: getattr(layer, key, None) for key in found}
         if any(value is not None for value in set_here.values()):
             own[name] = {key: value for key, value in set_here.items() if value is not None}
@@ -297,3 +328,9 @@ def _final(trace: Trace, encode: Callable[[Any], str]) -> Iterator[str]:
             yield from _array(values.flat(node), node.shape)
         yield "}"
     yield "}"
+
+
+def _metrics(trace: Trace) -> Iterator[str]:
+    """The metrics of each epoch, where there are any: `epoch`, `iteration`, and a list for each of a part's."""
+    if trace.metrics is not None:
+        yield f',\n "metrics": {json_text({**trace.metrics, "constants": trace.metric_constants})}'

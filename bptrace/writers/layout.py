@@ -8,13 +8,16 @@ ASCII = {
     "≈": "~=", "·": "*", "Σ": "sum", "η": "lr", "×": "x", "δ": "delta", "∂": "d", "σ": "sigmoid", "√": "sqrt",
     "β": "beta", "ε": "eps", "λ": "lambda", "θ": "theta", "≤": "<=", "≥": ">=", "≠": "!=", "…": "...", "−": "-",
     "ᵀ": "^T", "⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6", "⁷": "^7", "⁸": "^8",
-    "⁹": "^9", "⁻": "^-", "∞": "inf", "⋆": "*", "½": "1/2", "μ": "mu", "γ": "gamma", "α": "alpha", "→": "->",
+    "⁹": "^9", "⁻": "^-", "∞": "inf", "⋆": "*", "∗": "*", "½": "1/2", "μ": "mu", "γ": "gamma", "α": "alpha", "→": "->",
+    "‖": "||", "Δ": "d",
+    "\u0302": "_hat",
 }  # fmt: skip
 """The forms of LAYOUT's signs where the output cannot show them."""
 
 
 def to_ascii(text: str) -> str:
     """The text in ASCII; letters that have no form of their own are written as code points."""
+    text = text.replace("σ²", "var")  # the name of a variance; the square of a sigmoid is σ(z)²
     text = "".join(ASCII.get(character, character) for character in text)
     return text.encode("ascii", "backslashreplace").decode("ascii")
 
@@ -36,7 +39,7 @@ def width(text: str) -> int:
     return columns
 
 
-BREAKS = (" + ", " - ", " = ", " ≈ ", "·", " ")
+BREAKS = (" + ", " - ", " = ", " ≈ ", "·", "/√", "/(", " ")
 
 
 class Layout:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from bptrace.report.blocks import Block, Heading, Part, Sentence, Table
+from bptrace.report.blocks import Block, Heading, Part, Picture, Sentence, Table
 from bptrace.report.labels import Words
 from bptrace.report.numbers import Numbers
 from bptrace.report.sections import Boxes, Pairs, Result, Section, Title
@@ -100,6 +100,7 @@ class MarkdownWriter(TextWriter):
                 yield from self._box(box)
 
     def _markdown_block(self, block: Block) -> Iterator[str]:
+        yield from self._markdown_pictures(self._shown_pictures(block))
         yield f"#### {escaped(block.id)}" + (f": {escaped(block.word)}" if block.word else "")
         if block.latex:
             yield ""
@@ -119,6 +120,16 @@ class MarkdownWriter(TextWriter):
             else:
                 fenced.append(part)
         yield from self._fenced(fenced)
+
+    def _markdown_pictures(self, pictures: Sequence[Picture | Sentence]) -> Iterator[str]:
+        for picture in pictures:
+            if isinstance(picture, Sentence):
+                yield escaped(picture.text)
+            else:
+                yield "```text"
+                yield from (line.rstrip() for line in self._picture(picture))
+                yield "```"
+            yield ""
 
     def _math(self, formulas: Sequence[str]) -> Iterator[str]:
         """One formula, or several under each other."""

@@ -11,13 +11,16 @@ from bptrace.formula.text import Piece, Role, Slot, pieces, place
 from bptrace.report.blocks import (
     Agreement,
     Block,
+    Chosen,
     Columns,
     Form,
     Given,
     Heading,
     Line,
     Lines,
+    Matrix,
     Part,
+    Picture,
     Row,
     Rows,
     RunningSum,
@@ -31,6 +34,8 @@ from bptrace.report.numbers import Numbers
 from bptrace.report.sections import Boxes, Pairs, Result, Section, Title
 from bptrace.writers.layout import Layout
 
+SIGNED = 7
+"""Columns before a matrix with a sign."""
 JOINED = 120
 """Columns from which the forms of a working stand on one line where they fit."""
 
@@ -93,11 +98,11 @@ class TextWriter:
     def _item(self, item: Section | Heading | Block) -> Iterator[str]:
         match item:
             case Heading():
-                yield self._heading(item)
+                yield from self.layout.broken(self._heading(item), self.columns, 2)
             case Block():
                 yield from self._block(item)
             case Title():
-                yield self._both_ends(item.text, item.place)
+                yield from self._title(item)
                 for line in item.lines:
                     yield from self.layout.broken(line, self.columns, 0)
             case Pairs():
@@ -116,8 +121,21 @@ class TextWriter:
 
     def _heading(self, heading: Heading) -> str:
         if heading.level > 1:
-            return heading.text
+            return "   ".join([heading.text, *(f"{name} = {self._listed(read)}" for name, read in heading.values)])
         return f"{heading.text} {'-' * (self.columns - self.layout.width(heading.text) - 1)}"
+
+    def _listed(self, read: Sequence[Ref]) -> str:
+        """One number, or several in brackets."""
+        texts = ", ".join(map(self._fill_ref, read))
+        return texts if len(read) == 1 else f"({texts})"
+
+    def _title(self, title: Title) -> Iterator[str]:
+        line = self._both_ends(title.text, title.place)
+        if self.layout.width(line) <= self.columns:
+            yield line
+            return
+        yield from self.layout.broken(title.text, self.columns, 0)
+        yield self.layout.right(title.place, self.columns - 1)
 
     def _both_ends(self, left: str, end: str) -> str:
         room = self.columns - 1 - self.layout.width(left) - self.layout.width(end)
@@ -201,9 +219,21 @@ class TextWriter:
     # blocks
 
     def _block(self, block: Block) -> Iterator[str]:
+        for picture in self._shown_pictures(block):
+            yield from self._part(picture)
+            yield ""
         yield from self._caption(block)
         for part in self._parts(block):
             yield from self._part(part)
+
+    def _shown_pictures(self, block: Block) -> list[Picture | Sentence]:
+        """The pictures of a block; cut into groups of columns they would be none."""
+        whole = [
+            picture
+            for picture in block.pictures
+            if isinstance(picture, Sentence) or all(self._groups(matrix) == 1 for _, matrix in picture.matrices)
+        ]
+        return whole if any(isinstance(picture, Picture) for picture in whole) else []
 
     def _parts(self, block: Block) -> Iterator[Part]:
         """The parts of a block; where nothing happens, one sentence with the reason instead."""
@@ -219,6 +249,8 @@ class TextWriter:
 
     def _caption(self, block: Block) -> Iterator[str]:
         head = "  ".join(filter(None, (block.id, block.word)))
+        own = self.layout.width(block.id)
+        indent = own + 2 if own <= self.columns // 3 else 4  # several ids
         lines = [head]
         for k, formula in enumerate(block.formulas):
             joint = "  " if k == 0 else ",   "
@@ -226,7 +258,7 @@ class TextWriter:
                 lines[-1] += joint + formula
             else:
                 lines[-1] += "," if k else ""
-                lines.append(" " * (self.layout.width(block.id) + 2) + formula)
+                lines.append(" " * indent + formula)
         aside = self._aside(block)
         if aside:
             if self.layout.width(lines[-1]) + 2 + self.layout.width(aside) <= self.columns - 1:
@@ -234,7 +266,7 @@ class TextWriter:
             else:
                 lines.append(self.layout.right(aside, self.columns - 1))
         for line in lines:
-            yield from self.layout.broken(line, self.columns, self.layout.width(block.id) + 4)
+            yield from self.layout.broken(line, self.columns, indent + 2)
 
     def _aside(self, block: Block) -> str:
         """What stands right in the caption: shapes of the matrix form, or the settings."""
@@ -272,6 +304,10 @@ class TextWriter:
                     yield from self._with_value(f" {name}", " ", self._fill_ref(ref), 4)
             case Sentence(text):
                 yield from self.layout.broken(f" {text}", self.columns, 3)
+            case Chosen():
+                yield from self._chosen(part)
+            case Picture():
+                yield from self._picture(part)
 
     # numbers
 
@@ -354,19 +390,91 @@ class TextWriter:
         return made
 
     def _rows(self, part: Rows) -> Iterator[str]:
-        windows = [" / ".join(" ".join(map(self._fill_ref, row)) for row in place.window) for place in part.places]
-        at = str(self.words("at"))
-        labels = [place.at if not place.line.sample else f"{place.line.sample} {place.at}" for place in part.places]
-        label = max(self.layout.width(at), *map(self.layout.width, labels))
-        patch = max(self.layout.width(part.moving), *map(self.layout.width, windows))
-        if patch > self.columns // 3:
-            windows, patch = [""] * len(windows), 0  # a patch of long numbers says no more than the formula
-        yield f" {self.layout.padded(at, label)}  {self.layout.padded(part.moving, patch) if patch else ''}".rstrip()
-        for name, window, spot in zip(labels, windows, part.places, strict=True):
-            start = f" {self.layout.padded(name, label)}  " + (
-                f"{self.layout.padded(window, patch)}  " if patch else ""
-            )
-            yield from self._place(start, spot.line)
+        columns = [[place.at for place in part.places]]
+        heads = [str(self.words("at"))]
+        if any(place.line.sample for place in part.places):
+            columns.insert(0, [place.line.sample for place in part.places])
+            heads.insert(0, str(self.words("sample")))
+        if part.group:
+            columns.append([place.group for place in part.places])
+            heads.append(part.group)
+        beside = [place.fed or self._patch(place.window) for place in part.places]
+        if max(map(self.layout.width, beside)) <= self.columns // 3:
+            columns.append(beside)  # a patch of long numbers says no more than the formula
+            heads.append(part.beside)
+        sizes = [max(map(self.layout.width, [head, *texts])) for head, texts in zip(heads, columns, strict=True)]
+
+        def row(texts: Sequence[str]) -> str:
+            return " " + "".join(f"{self.layout.padded(text, n)}  " for text, n in zip(texts, sizes, strict=True))
+
+        yield row(heads).rstrip()
+        for k, place_ in enumerate(part.places):
+            yield from self._place(row([column[k] for column in columns]), place_.line)
+
+    def _patch(self, window: Sequence[Sequence[Ref]]) -> str:
+        return " / ".join(" ".join(map(self._fill_ref, row)) for row in window)
+
+    def _chosen(self, part: Chosen) -> Iterator[str]:
+        winners = [part.name(ref) for flag, ref in part.candidates if self._numbers.value(flag) != 0]
+        at = "".join(f"{text}  " for text in (part.sample, part.at) if text)
+        said = self.words(
+            "chosen_first" if len(winners) == 1 else "chosen_all",
+            at=at, element=", ".join(winners), window=self._patch(part.window), back=part.back,
+        )  # fmt: skip
+        yield from self.layout.broken(f" {said}", self.columns, 1 + self.layout.width(at) + 2)
+
+    # small matrices
+
+    def _picture(self, picture: Picture) -> Iterator[str]:
+        """Matrices side by side, as many as fit, each with its sign before its middle row."""
+        bands: list[list[list[str]]] = [[]]
+        used = 0
+        for sign, matrix in picture.matrices:
+            for piece in self._matrix(sign, matrix):
+                wide = max(map(self.layout.width, piece))
+                if bands[-1] and used + wide > self.columns:
+                    bands.append([])
+                    used = 0
+                bands[-1].append([self.layout.padded(line, wide) for line in piece])
+                used += wide
+        for number, band in enumerate(bands):
+            height = max(map(len, band))
+            for k in range(height):
+                yield "".join(piece[k] if k < len(piece) else " " * self.layout.width(piece[0]) for piece in band)
+            if number < len(bands) - 1:
+                yield ""
+
+    def _cell_width(self, matrix: Matrix) -> int:
+        cells = ["…" if ref is None else self._fill_ref(ref) for row in matrix.rows for ref in row]
+        return max(3, *map(self.layout.width, [*cells, *matrix.column_names]))
+
+    def _room(self, matrix: Matrix) -> int:
+        """How many columns of a matrix stand side by side."""
+        names = max(map(self.layout.width, matrix.row_names), default=-2) + 2
+        return max(1, (self.columns - SIGNED - names + 2) // (self._cell_width(matrix) + 2))
+
+    def _groups(self, matrix: Matrix) -> int:
+        """Into how many groups of columns a matrix is cut."""
+        return -(-len(matrix.rows[0]) // self._room(matrix))
+
+    def _matrix(self, sign: str, matrix: Matrix) -> Iterator[list[str]]:
+        """The lines of a matrix with its sign; of one too wide, groups of columns."""
+        cells = [["…" if ref is None else self._fill_ref(ref) for ref in row] for row in matrix.rows]
+        size, room, count = self._cell_width(matrix), self._room(matrix), len(cells[0])
+        names = max(map(self.layout.width, matrix.row_names), default=-2) + 2
+        blank = " " * (self.layout.width(sign) + 5 if sign else 3)
+        for start in range(0, count, room):
+            stop = min(start + room, count)
+            lines = [matrix.title + (f", {start + 1}-{stop}" if room < count else "")]
+            if matrix.column_names:
+                heads = (self.layout.right(name, size) for name in matrix.column_names[start:stop])
+                lines.append(" " * names + "  ".join(heads))
+            middle = len(lines) + (len(cells) - 1) // 2
+            for k, row in enumerate(cells):
+                name = self.layout.padded(matrix.row_names[k], names) if matrix.row_names else ""
+                lines.append(name + "  ".join(self.layout.right(cell, size) for cell in row[start:stop]))
+            marked = f"   {sign}  " if sign and not start else blank
+            yield [(marked if k == middle else blank) + line for k, line in enumerate(lines)]
 
     def _place(self, start: str, line: Line) -> Iterator[str]:
         """The working of one place: its forms in a row, or under each other where they do not fit."""
@@ -402,7 +510,9 @@ class TextWriter:
         number = self.value_width + 2
         first = max([number, *(self.layout.width(c[0][1]) + (c[0][1][:1] not in "(-") for c in rows if c)])
         second = max([number - 1, *(self.layout.width(cells[1][1]) for cells in rows if len(cells) > 1)])
-        yield self._table_heading(table, label, first)
+        # cells wider than the page are broken; their heading stands over what is left of it
+        room = self.columns - label - 8 - self.layout.width(table.result)
+        yield self._table_heading(table, label, max(number, min(first, room)))
         for row, cells in zip(table.rows, rows, strict=True):
             yield from self._table_row(row, cells, label, first, second, samples)
 
@@ -410,7 +520,9 @@ class TextWriter:
         line = self.layout.padded(f" {table.headings[0]}", 1 + label + 1)
         for k, heading in enumerate(table.headings[1:]):
             if k == 0:
-                line += self.layout.padded(self.layout.centred(heading, first), first)
+                centred = self.layout.centred(heading, first)
+                apart = line.endswith("  ") or centred.startswith("  ") or f"{line[-1]}{centred[0]}" == "  "
+                line += self.layout.padded(centred if apart else f"  {heading}", first)
             else:
                 operator, _, text = heading.partition(" ")
                 line += f"    {operator} {text}"
@@ -478,6 +590,7 @@ class TextWriter:
     # sums over many
 
     def _columns(self, part: Columns) -> Iterator[str]:
+        first = str(self.words(part.label))
         name, *terms = part.headings
         lines: list[tuple[str, list[str], str, str]] = []
         for sample, forms, ref, whole, middle in part.rows:
@@ -495,13 +608,13 @@ class TextWriter:
             max(self.layout.width(heads[k]), *(self.layout.width(row[1][k]) for row in lines))
             for k in range(len(heads))
         ]
-        label = max(self.layout.width(str(self.words("sample"))), *(self.layout.width(row[0]) for row in lines))
+        label = max(self.layout.width(first), *(self.layout.width(row[0]) for row in lines))
         room = 1 + label + 2 + sum(sizes) + 2 * (len(sizes) - 1)
         if room >= self.sign_column:
-            yield from self._columns_as_lines(part)
+            yield from self._lines(part.instead) if part.instead is not None else self._columns_as_lines(part)
             return
         head = "  ".join(self.layout.padded(text, size) for text, size in zip(heads, sizes, strict=True))
-        yield self._both_ends(f" {self.layout.padded(str(self.words('sample')), label)}  {head}", f"= {name}")
+        yield self._both_ends(f" {self.layout.padded(first, label)}  {head}", f"= {name}")
         for mark, cells, sign, value in lines:
             left = f" {self.layout.padded(mark, label)}  " + "  ".join(
                 self.layout.padded(c, s) for c, s in zip(cells, sizes, strict=True)
@@ -584,7 +697,7 @@ class TextWriter:
             largest=self._numbers.computed(values[largest]), place=f"[{','.join(reversed(place_))}]",
             zeros=sum(value == 0 for value in values),
         )  # fmt: skip
-        yield " " + self.words("list_command", command=part.command)
+        yield from self.layout.broken(" " + self.words("list_command", command=part.command), self.columns, 3)
 
 
 def _terms(expr: Expr) -> Sequence[Expr]:

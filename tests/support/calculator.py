@@ -7,6 +7,7 @@ text as a person types it into a calculator: products and quotients from left to
 from __future__ import annotations
 
 import math
+import random
 import re
 from typing import Any
 
@@ -14,7 +15,8 @@ from bptrace.formula.evaluate import evaluate
 from bptrace.formula.expr import Expr, Ref
 from bptrace.formula.text import ChoiceSlot, Slot, pieces, place
 
-_TOKEN = re.compile(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|[a-z]+|[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+|[-+·/^√|(),])")
+_TOKEN = re.compile(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|[a-z]+|[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+|∞|[-+·/^√|(),])")
+_DRAWN = re.compile(r"drawn\(([^,]+), (\d+), (\d+)\)")
 _PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _FUNCTIONS: dict[str, Any] = {
     "exp": math.exp, "ln": lambda x: _log(x), "tanh": math.tanh, "sin": math.sin, "cos": math.cos, "erf": math.erf,
@@ -36,7 +38,7 @@ def numbers(expr: Expr, lookup: Any, arithmetic: Any) -> str:
             case str():
                 return part
             case Slot(leaf, role):
-                text = leaf.text if hasattr(leaf, "text") else repr(value(leaf))
+                text = leaf.text if hasattr(leaf, "text") else repr(value(leaf)).replace("inf", "∞")
                 return place(text.removesuffix(".0"), role)
             case ChoiceSlot(choice, then, otherwise):
                 holds = _RELATIONS[choice.relation](value(choice.left), value(choice.right))
@@ -52,7 +54,13 @@ def name(ref: Ref) -> str:
 
 def typed(text: str) -> float:
     """What a calculator shows for a line of text."""
-    return _Calculator(text).result()
+    return _Calculator(_DRAWN.sub(_drawn, text)).result()
+
+
+def _drawn(found: re.Match[str]) -> str:
+    """The k-th random number of an iteration's stream, as Python gives it."""
+    stream = random.Random(f"{found[1]}:{found[2]}")
+    return repr([stream.random() for _ in range(int(found[3]))][-1])
 
 
 def _log(x: float) -> float:
@@ -131,6 +139,8 @@ class _Calculator:
         token = self.take()
         if token[0].isdigit():
             return float(token)
+        if token == "∞":
+            return math.inf
         if token == "(":
             value = self.sum()
             self.take(")")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from bptrace.build.assemble import Assembly, assemble
 from bptrace.formula.evaluate import Decimals, Floats, evaluate
@@ -22,6 +24,8 @@ from bptrace.spec.load import Spec, load
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Values = dict[Node, Array]
 
+FILE_ROWS = 4
+"""Rows of a data file that are computed with: more would only repeat the same formulas."""
 NETWORKS = Path(__file__).parent.parent.parent / "networks"
 
 
@@ -35,7 +39,8 @@ def start(graph: Graph, tables: Mapping[str, Any] = {}, samples: Sequence[int] |
             numbers: Iterable[float] = graph.values[node]
         else:
             table = tables[node.id if node.id in tables else "x"]  # `inputs: {q: data}` of a graph
-            numbers = table.values(range(len(table.rows)) if samples is None else samples)
+            count = node.shape[node.axes.index("sample")] if "sample" in node.axes else len(table.rows)
+            numbers = table.values(range(count) if samples is None else samples)
         values[node] = np.array(list(numbers), dtype=np.float64).reshape(node.shape)
     return values
 
@@ -99,7 +104,22 @@ class Computed:
 def network(text: str | None = None, path: Path | None = None, **build: Any) -> Computed:
     spec = load(path) if path else load("test.yaml", text)
     assembly = assemble(spec, **build)
+    if spec.source is not None:
+        assembly = assemble(spec, min(assembly.samples, FILE_ROWS))
     return Computed(spec, assembly, run(assembly.graph, assembly.tables))
+
+
+def inlined(path: Path) -> str:
+    """The YAML of a network, with the first rows of its data file and its first masks in it."""
+    spec, text = load(path), path.read_text(encoding="utf-8")
+    if spec.source is None:
+        return text
+    document, made = yaml.safe_load(text), network(path=path)
+    document["data"] = {table.kind: table.rows[:FILE_ROWS] for table in made.assembly.tables.values()}
+    for layer in document["layers"]:
+        if layer["type"] == "dropout":
+            layer["mask"] = made[f"{layer['name']}.mask"].tolist()
+    return json.dumps(document)
 
 
 def bundled() -> list[Path]:

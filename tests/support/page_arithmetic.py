@@ -21,7 +21,7 @@ class UnreadableError(Exception):
 
 Tree = tuple[Any, ...]
 _TOKEN = re.compile(
-    r"(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?)|(?P<name>[a-z]+)|(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)|(?P<sign>[-+·/^√|(),>≥≤<=≠])"
+    r"(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?|∞)|(?P<name>[a-z]+)|(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)|(?P<sign>[-+·/^√|(),>≥≤<=≠])"
 )
 _PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _FUNCTIONS = ("exp", "ln", "tanh", "sin", "cos", "erf", "max", "min", "abs", "sqrt")
@@ -151,6 +151,8 @@ class Arithmetic:
         self.decimals = decimals
 
     def number(self, text: str) -> Span:
+        if text == "∞":
+            return Decimal("Infinity"), Decimal("Infinity")
         value = Decimal(text)
         exponent = int(value.as_tuple().exponent)
         rounded = self.decimals is not None and ("e" in text or -exponent == self.decimals)

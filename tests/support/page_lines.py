@@ -22,10 +22,11 @@ from bptrace.report.page import Options
 from bptrace.writers.markdown import MarkdownWriter
 from bptrace.writers.terminal import Style, TextWriter
 from tests.support.page_arithmetic import PRECISION, Arithmetic, Tree, UnreadableError, read_form
+from tests.support.page_pictures import Matrix, is_titles, judge_listed, judge_pictures, read_band, read_boxes
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _SIGN = re.compile(r" +([=≈]) +")
-_VALUE = re.compile(rf"^(.*?)(?:^| )([=≈]) +({NUMBER.pattern}|NaN|-?Infinity)$")
+_VALUE = re.compile(rf"^(.*?)(?:^| )([=≈]) +({NUMBER.pattern}|NaN|-?∞)$")
 
 
 # lines
@@ -45,6 +46,19 @@ class Equation:
     lines: tuple[str, ...] = ()
     counted: bool = True
     """Whether its value stands in the value column; not so in the rows of a running sum."""
+    window: list[list[str]] = field(default_factory=list)
+    """The patch that stands beside a place, row by row."""
+    beside: str = ""
+    """What heads the patches: `x under W`."""
+    fed: str = ""
+    """The outputs that a place fed: `z11 z12`."""
+    group: str = ""
+    """The channel or sample, where each has a line of its own."""
+    place: bool = False
+    """Whether it is the value of a place, not the part of a channel."""
+    block: int = 0
+    """Which block it stands in."""
+    layer: str = ""
 
     @property
     def source(self) -> str:
@@ -59,6 +73,18 @@ class Read:
     equations: list[Equation] = field(default_factory=list)
     unjudged: list[str] = field(default_factory=list)
     """Sums of which the page left out terms."""
+    pictures: list[tuple[int, str, list[Matrix]]] = field(default_factory=list)
+    """The small matrices: the block, its layer, and those that stand side by side."""
+    states: list[str] = field(default_factory=list)
+    """The numbers with which time steps begin."""
+    listed: list[tuple[int, Matrix]] = field(default_factory=list)
+    """The matrices that stand for lines of their own: numbers that are only repeated."""
+    partial: set[int] = field(default_factory=set)
+    """The blocks before which not every matrix stands."""
+    chosen: list[tuple[str, str]] = field(default_factory=list)
+    """Windows and what is chosen of them: the sentence, and its layer."""
+    block: int = 0
+    layer: str = ""
     given: set[Decimal] = field(default_factory=set)
     """The numbers of the data block, and those in captions (`∂J/∂v = 3`)."""
 
@@ -67,7 +93,16 @@ class Read:
         if kind in ("data", "caption"):
             self.given.update(abs(Decimal(n)) for line in lines for n in NUMBER.findall(line))
 
+    def opened(self, caption: str) -> None:
+        """A new block begins: its id says in which layer it stands."""
+        self.block += 1
+        id = caption.removeprefix("#### ").partition(" ")[0].partition(":")[0]
+        self.layer = id.removeprefix("grad.").rpartition(".")[0]
+        # what stands before the caption belongs to the block too
+        self.pictures = [(b, self.layer if b == self.block else own, m) for b, own, m in self.pictures]
+
     def equation(self, equation: Equation, *lines: str) -> None:
+        equation.block, equation.layer = self.block, self.layer
         equation.line, equation.lines = len(self.kinds), lines
         self.equations.append(equation)
         self.add("equation", *lines)
@@ -87,17 +122,35 @@ def _template(key: str) -> str:
 _SENTENCES = re.compile("|".join(f"(?:{pattern})" for pattern in (
     _template("held_parameter"), _template("both_ways"), _template("numbers_command"),
     _template("all_zero"), _template("shut_off"), _template("ways_differ"), _template("large_quantity"),
-    _template("list_command"), f"(?:… )?{_template('rows_left_out')}", f"… {_template('terms_left_out')}: .+ all",
-    f".+: {_template('zero_products')}",
+    _template("list_command"), _template("drawn_rule"),
+    f"(?:… )?{_template('rows_left_out')}", f"… {_template('pictures_left_out')}",
+    f"(?:… )?{_template('rows_left_out_one')}", f"… {_template('terms_left_out_one')}: .+ all",
+    f"… {_template('terms_left_out')}: .+ all",
+    f"[^=]+: {_template('zero_products')}",
 )))  # fmt: skip
-_LAYERS = re.compile("|".join(_template(key) for key in (
-    "layer_heading", "activation_heading", "layer_only", "window_heading", "time_step_heading"
-)))
-_TABLE_WORDS = [WORDS[key] for key in ("unit", "weight", "parameter", "element", "contribution")]
+_LEFT_OUT = re.compile(f"… {_template('pictures_left_out')}")
+_LAYERS = re.compile(
+    "|".join(
+        _template(key)
+        for key in ("layer_heading", "activation_heading", "layer_only", "window_heading", "time_step_heading")
+    )
+)
+_TABLE_WORDS = [WORDS[key] for key in ("unit", "weight", "parameter", "element", "contribution", "gate")]
 _TABLE = re.compile(rf" (?:{'|'.join(_TABLE_WORDS)})(?: +{WORDS['sample']})?  .*= \S.*")
 _SAMPLES = f" {WORDS['sample']}"
+_COLUMNS = re.compile(
+    rf" (?:{WORDS['sample']}  .* = \S|{WORDS['gate']}  (?!.*{WORDS['factor']}).*= \S"
+    rf"|(?:{WORDS['weight']}|{WORDS['parameter']}) +{WORDS['step_column'].partition(' ')[0]} \d+  )"
+)
+_STEP = re.compile(rf"{_template('time_step_heading')}   (\S.*)")
 _RUNNING = re.compile(rf" +k  {WORDS['product']} .*{WORDS['running_sum']}")
-_ROWS = re.compile(rf" {WORDS['at']}(?: +\S+)?")
+_ROWS = re.compile(
+    rf" (?:{WORDS['sample']} +)?{WORDS['at']}(?:  +(?:{WORDS['channel']}|{WORDS['sample']}))?"
+    rf"(?:  +(?:\S+ under \S+|{WORDS['window']}|{WORDS['fed']}))?"
+)
+_CHOSEN = re.compile(
+    r" (?:\d+  )?(?:\[\S+\]  )?(.+) (?:is|are) the largest of (.+): \S+ goes to (?:it|each), the others get 0"
+)
 _NAMED = re.compile(r" +(?!ln )(?:new )?[^\W\d][^ ]* += ")
 _NAME = re.compile(r"-?(?:\S+'\(\S+\)|[^ ·√²³()]+)")
 _TOTAL = re.compile(rf"\S*\b{WORDS['sum']}\b\S*")
@@ -120,22 +173,30 @@ def read_text(lines: Sequence[str]) -> Read:
         elif head in (WORDS["data_and_parameters"], WORDS["data"]):
             made.add("heading", head)
             made.add("data", *rest)
-        elif number == 0:
+            made.pictures.append((0, "", read_boxes(rest)))
+        elif number == 0 or _LAYERS.fullmatch(" ".join(map(str.strip, section))):
             made.add("heading", *section)
-        elif not rest and _LAYERS.fullmatch(head):
-            made.add("heading", head)
+        elif _STEP.fullmatch(" ".join(map(str.strip, section))):
+            made.add("heading", *section)
+            made.states += NUMBER.findall(_STEP.fullmatch(" ".join(map(str.strip, section)))[1])  # type: ignore[index]
+        elif is_titles(head):
+            _Body(made).read(section, before=True)
+        elif len(section) < 5 and _SENTENCES.fullmatch(" ".join(map(str.strip, section))):
+            made.add("sentence", *section)
+            made.partial.add(made.block + 1)
         else:
             if head.startswith(" "):
                 raise UnreadableError(f"a block without a caption: {head!r}")
             body = next((k for k, line in enumerate(section) if _opens(line)), len(section))
             made.add("caption", *section[:body])
+            made.opened(head)
             _Body(made).read(section[body:])
     return made
 
 
 def _opens(line: str) -> bool:
     """The working under a caption begins with a line that is indented by one."""
-    return bool(re.match(r" \S", line) or _RUNNING.match(line))
+    return bool(re.match(r" \S", line) or _RUNNING.match(line) or is_titles(line))
 
 
 def _sections(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -158,13 +219,16 @@ def read_markdown(lines: Sequence[str]) -> Read:
         line = lines[k]
         if line.startswith("#### "):
             made.add("caption", line)
+            made.opened(line)
             body, kind = _Body(made), ""
         elif line.startswith("#"):
             made.add("heading", line)
             body, kind = None, sections.get(line.removeprefix("## "), kind if line.startswith("###") else "")
         elif line.startswith("```"):
             end = lines.index("```", k + 1)
-            if line == "```text" and body:
+            if line == "```text" and is_titles(lines[k + 1]):
+                _Body(made).read(lines[k + 1 : end], before=True)
+            elif line == "```text" and body:
                 body.read(lines[k + 1 : end])
             else:
                 made.add("caption", *lines[k + 1 : end])
@@ -177,6 +241,9 @@ def read_markdown(lines: Sequence[str]) -> Read:
                 cells = [_unescaped(cell) for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
                 body.row("   ".join(filter(None, cells)), row)
             k = end - 1
+        elif line and _LEFT_OUT.fullmatch(_unescaped(line)):
+            made.add("sentence", line)
+            made.partial.add(made.block + 1)
         elif line and body:
             if re.fullmatch(r"`[^`]+`(, `[^`]+`)*", line):
                 made.add("caption", line)
@@ -208,8 +275,10 @@ class _Body:
         self.total = ""
         self.left_out = False
         self.added_up = ""
+        self.heads: list[tuple[int, str]] = []
 
-    def read(self, lines: Sequence[str]) -> None:
+    def read(self, lines: Sequence[str], before: bool = False) -> None:
+        """The lines of a block; `before` those that stand before its caption."""
         k = 0
         while k < len(lines):
             line = lines[k]
@@ -220,19 +289,35 @@ class _Body:
                 self.added_up = ""
                 k += taken
                 continue
-            if _TABLE.fullmatch(line):
+            if not line:
+                k += 1
+                continue
+            if is_titles(line) and not self.waiting:
+                matrices, taken = read_band(lines[k:])
+                self.made.add("picture", *lines[k : k + taken])
+                self.made.pictures.append((self.made.block + before, self.made.layer, matrices))
+                self.made.listed += [] if before else [(self.made.block, matrix) for matrix in matrices]
+                k += taken
+                continue
+            taken = self._choice(lines, k)
+            if taken:
+                self.made.add("picture", *lines[k : k + taken])
+                self.made.chosen.append((" ".join(text.strip() for text in lines[k : k + taken]), self.made.layer))
+                k += taken
+                continue
+            if _COLUMNS.match(line) and not _VALUE.match(line):
+                self.made.add("caption", line)
+                self.mode = "columns"
+            elif _TABLE.fullmatch(line):
                 self.made.add("caption", line)
                 self.table()
             elif line == _SAMPLES:
                 self.made.add("caption", line)
                 self.mode = "samples"
-            elif line.startswith(f"{_SAMPLES}  ") and " = " in line:
-                self.made.add("caption", line)
-                self.mode = "columns"
             elif _RUNNING.fullmatch(line):
                 self.made.add("caption", line)
                 self.mode, self.added_up = "running", "0"
-            elif line.startswith(f" {WORDS['others']} "):
+            elif line.startswith((f" {WORDS['others']} ", f" {WORDS['drawn']} ")):
                 taken = _continued(lines, k)
                 self.made.add("data", *lines[k : k + taken])
                 k += taken
@@ -240,6 +325,8 @@ class _Body:
             elif _ROWS.fullmatch(line):
                 self.made.add("caption", line)
                 self.mode = "rows"
+                # a heading of two words is one: `x under W`
+                self.heads = [(m.start(), m[0]) for m in re.finditer(r"\S+(?: \S+)*", line)]
             elif self.mode == "rows" and (self.waiting or not re.match(r" [^\d\s\[]\S* += ", line)):
                 self._rows_line(line)
             elif self.mode == "running" and re.match(r" +\d+  \S", line):
@@ -275,7 +362,7 @@ class _Body:
         taken = 1
         while k + taken < len(lines):
             line = lines[k + taken]
-            if re.match(r" {0,2}\S", line) or _RUNNING.fullmatch(line):
+            if re.match(r" {0,2}\S", line) or _RUNNING.fullmatch(line) or is_titles(line):
                 break
             if _NAMED.match(line) and _VALUE.match(lines[k + taken - 1]):
                 break
@@ -290,7 +377,7 @@ class _Body:
         name, *parts = _SIGN.split(text)
         pairs = list(zip(parts[::2], parts[1::2], strict=True))
         pairs = _with_reasons(pairs)
-        if not pairs or not re.fullmatch(rf"{NUMBER.pattern}|NaN|-?Infinity", pairs[-1][1]):
+        if not pairs or not re.fullmatch(rf"{NUMBER.pattern}|NaN|-?∞", pairs[-1][1]):
             raise UnreadableError(f"no value in {text!r}")
         sign, value = pairs.pop()
         self.made.equation(Equation(name.strip(), pairs, sign, value), *lines)
@@ -356,7 +443,8 @@ class _Body:
         for row in filter(str.strip, rows):
             text = row.strip()
             mark, text = ("≈", text[1:]) if text.startswith("≈") else ("=", text)
-            text = re.sub(r"^\d+ {2,}(?=\S)", "", text.strip()) if not forms else text.strip()
+            # the sample, the gate or the weight stands before the numbers
+            text = re.sub(r"^\S+ {2,}(?=[^ +-])", "", text.strip()) if not forms else text.strip()
             forms.append((mark, re.sub(" +", " ", text)))
         self.made.equation(Equation("", forms, found[2], found[3]), *lines)
 
@@ -367,11 +455,30 @@ class _Body:
         if not _VALUE.match(line):
             return
         lines, self.waiting = self.waiting, []
-        first, *parts = _SIGN.split(_joined(lines))
-        *label, form = re.split("  +", first)
-        pairs = _with_reasons([("=", form), *zip(parts[::2], parts[1::2], strict=True)])
+        cells: dict[str, str] = {}
+        for (start, head), (stop, _) in zip(self.heads, self.heads[1:], strict=False):
+            cells[head] = lines[0][start:stop].strip()
+        start, head = self.heads[-1]
+        rest = lines[0][start:]
+        cells[head], form = ("", rest) if rest.startswith(" ") else [*re.split("  +", rest, maxsplit=1), ""][:2]
+        first, *parts = _SIGN.split(_joined([form, *lines[1:]]))
+        pairs = _with_reasons([("=", first), *zip(parts[::2], parts[1::2], strict=True)])
         sign, value = pairs.pop()
-        self.made.equation(Equation(label[0] if label else "", pairs, sign, value), *lines)
+        equation = Equation(cells.get(WORDS["at"], ""), pairs, sign, value, beside=head)
+        if head == WORDS["window"] or " under " in head:
+            equation.window = [row.split() for row in cells[head].split(" / ")] if cells[head] else []
+        elif head == WORDS["fed"]:
+            equation.fed = cells[head]
+        group = next((cells[word] for word in (WORDS["channel"], WORDS["sample"]) if word in cells), "")
+        equation.place = group in ("", WORDS["sum"])
+        equation.group = group
+        self.made.equation(equation, *lines)
+
+    def _choice(self, lines: Sequence[str], k: int) -> int:
+        for taken in range(1, 5):
+            if _CHOSEN.fullmatch(" " + " ".join(line.strip() for line in lines[k : k + taken])):
+                return taken
+        return 0
 
     # a long sum: k, product, its value, what has been added up
 
@@ -447,10 +554,13 @@ class Judge:
     names: dict[str, Decimal] = field(default_factory=dict)
     seen: set[Decimal] = field(default_factory=lambda: {Decimal(0), Decimal(1)})
     """The numbers that the reader has met, on this page or the pages before."""
+    given: set[Decimal] = field(default_factory=set)
 
     def page(self, read: Read) -> Judge:
         self.seen |= read.given
+        self.given |= read.given
         seen = self.seen
+        self.problems += judge_pictures(read.pictures, read.chosen, read.equations, read.partial)
         self.names = {name.removeprefix("new "): x for name, x in self.names.items() if name.startswith("new ")}
         with localcontext(Context(prec=PRECISION)):
             for equation in read.equations:
@@ -459,9 +569,19 @@ class Judge:
                 except (UnreadableError, ArithmeticError) as error:
                     said = [f"cannot be worked out: {error!r}"]
                 self.problems += [f"line {equation.line + 1}: {text}: {equation.source}" for text in said]
-                if equation.value[-1] != "y" and equation.value != "NaN":
+                if equation.value not in ("NaN", "∞", "-∞"):
                     seen.add(abs(Decimal(equation.value)))
                     self.names[equation.name] = Decimal(equation.value)
+        for number in read.states:
+            if abs(Decimal(number)) not in seen:
+                self.problems.append(f"a time step begins with {number}, to which nothing on the page leads")
+        self.problems += judge_listed(read.listed, read.equations)
+        # with lines left out, a matrix is where their numbers stand
+        finite = [(m, cell) for _, m in read.listed for cell in m.flat if "∞" not in cell]
+        strange = [cell for m, cell in finite if not m.named and abs(Decimal(cell)) not in seen]
+        seen |= {abs(Decimal(cell)) for _, cell in finite}
+        if strange:
+            self.problems.append(f"a matrix has numbers that nothing on the page leads to: {strange}")
         return self
 
     def _judge(self, equation: Equation, seen: set[Decimal]) -> Iterator[str]:
@@ -482,7 +602,7 @@ class Judge:
             known = self.names.get(symbols.removeprefix("-")) if symbols else None
             if known is not None and Decimal(equation.value) != (-known if symbols.startswith("-") else known):
                 yield f"{symbols} stands on the page as {known}"
-            if known is None and abs(Decimal(equation.value)) not in seen:
+            if known is None and abs(Decimal(equation.value)) not in seen and not self._given(equation.value):
                 yield "a number that nothing on the page leads to"
             return
         self.judged += 1
@@ -491,10 +611,17 @@ class Judge:
             yield from self._middle(sign, before, after)
         yield from self._value(equation.sign, trees[-1], equation.value)
 
+    def _given(self, value: str) -> bool:
+        """Whether a given number that has more decimals than computed ones is shown with theirs."""
+        longer = (x for x in self.given if -int(x.as_tuple().exponent) > self.decimals)
+        return any(_rounds_to(x, value.removeprefix("-")) for x in longer)
+
     def _value(self, sign: str, tree: Tree, value: str) -> Iterator[str]:
-        if value in ("NaN", "Infinity", "-Infinity"):
-            if sign != "≈":
-                yield "no number comes out exactly"
+        if value in ("NaN", "∞", "-∞"):
+            said = value != "NaN" and tree[0] == "since" and tree[1] == read_form(value)
+            if (sign == "=") != said:
+                yield "an infinity is exact where the formula says so, and only there"
+            Arithmetic()(tree)  # the reason after `since` holds
             return
         exact = _rounds_to(Arithmetic()(tree)[0], value)
         if sign == "=" and not exact:

@@ -1,11 +1,13 @@
 """The same YAML by PyTorch in float64: an interpreter of its own, which shares nothing with the graph.
 
-Dense layers, activations, `graph:` (through its parsed expressions), losses, penalty, upstream.
+Dense layers, activations, blocks, dropout, `graph:` (through its parsed expressions), losses,
+penalty, upstream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -75,7 +77,18 @@ LOSSES: dict[str, Any] = {
 }
 
 
-KNOWN_LAYERS = {"dense", "activation"}
+KNOWN_LAYERS = {"dense", "activation", "residual", "concat", "add", "multiply", "dropout"}
+
+
+def _walk(layers: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for layer in layers:
+        yield layer
+        yield from _walk(layer.get("layers", []))
+
+
+def layer_types(text: str) -> set[str]:
+    """The types of all layers of a YAML file, at any depth."""
+    return {layer["type"] for layer in _walk(yaml.safe_load(text).get("layers", []))}
 
 
 class TorchNetwork:
@@ -126,26 +139,58 @@ class TorchNetwork:
     # layers
 
     def _layers(self) -> Tensor:
-        previous, outputs = None, {}
+        previous, self.outputs = None, {}
         for name, value in self.inputs.items():
-            outputs[name] = self._rows(self._leaf(name, value))
-            previous = outputs[name] if previous is None else previous
-        for k, layer in enumerate(self.yaml["layers"]):
-            same = sum(other["type"] == layer["type"] for other in self.yaml["layers"][: k + 1])
+            self.outputs[name] = self._rows(self._leaf(name, value))
+            previous = self.outputs[name] if previous is None else previous
+        self.every_layer = list(_walk(self.yaml["layers"]))
+        return self._stack(self.yaml["layers"], previous)
+
+    def _stack(self, layers: list[dict[str, Any]], previous: Any) -> Tensor:
+        for layer in layers:
+            place = next(k for k, other in enumerate(self.every_layer) if other is layer)
+            same = sum(other["type"] == layer["type"] for other in self.every_layer[: place + 1])
             name = layer.get("name", f"{layer['type']}{same}")
             source = layer.get("input")
             if source is not None:
                 wanted = [source] if isinstance(source, str) else source
-                previous = torch.cat([outputs[w] for w in wanted], dim=-1)
+                previous = torch.cat([self.outputs[w] for w in wanted], dim=-1)
             if layer["type"] == "dense":
                 previous = self._keep(f"{name}.z", self._dense(name, layer, previous))
+            elif layer["type"] == "dropout":
+                previous = self._dropped(name, layer, previous)
+            elif layer["type"] != "activation":
+                previous = self._joined(layer, previous)
             function = layer.get("activation", layer.get("function"))
             previous = self._activate(function, previous)
             if function not in (None, "identity", "linear"):
                 self._keep(f"{name}.a", previous)
-            self.nodes[f"{name}.y"] = outputs[name] = previous
-        self.outputs = outputs
+            self.nodes[f"{name}.y"] = self.outputs[name] = previous
+            if previous.requires_grad:
+                previous.retain_grad()
         return previous
+
+    def _joined(self, layer: dict[str, Any], x: Tensor) -> Tensor:
+        if "layers" in layer:
+            parts = [x, self._stack(layer["layers"], x)]
+        else:
+            parts = [self.outputs[name] for name in layer["inputs"]]
+            parts += [x] if len(parts) == 1 else []
+        if layer["type"] == "concat":
+            return torch.cat(parts, dim=-1)
+        return torch.stack(parts).prod(0) if layer["type"] == "multiply" else torch.stack(parts).sum(0)
+
+    def _drawn(self, name: str, layer: dict[str, Any], x: Tensor) -> Tensor:
+        """The mask of the first iteration; random numbers come row by row, in the layout of the file."""
+        stream = random.Random(f"{layer.get('seed', self.yaml.get('seed', 0))}:{name}.mask:1")
+        shape = x.T.shape if self.columns else x.shape
+        numbers = tensor([stream.random() for _ in range(x.numel())]).reshape(shape)
+        return (numbers >= float(layer.get("rate", 0.5))).double()
+
+    def _dropped(self, name: str, layer: dict[str, Any], x: Tensor) -> Tensor:
+        mask = tensor(layer["mask"]) if "mask" in layer else self._drawn(name, layer, x)
+        kept = x * (self._rows(mask) if mask.dim() == x.dim() else mask)
+        return kept if layer.get("scale") == "none" else kept / (1 - float(layer.get("rate", 0.5)))
 
     def _keep(self, id: str, value: Tensor) -> Tensor:
         value.retain_grad()
@@ -298,7 +343,7 @@ class TorchNetwork:
 
     def _penalties(self, output: Tensor) -> list[Tensor]:
         found = []
-        layers = {layer.get("name"): layer.get("penalty") for layer in self.yaml.get("layers", [])}
+        layers = {layer.get("name"): layer.get("penalty") for layer in _walk(self.yaml.get("layers", []))}
         named = self.weights or [(name, "parameter") for name in self.yaml.get("parameters") or {}]
         for id, part in named:
             for penalty in (self.yaml.get("penalty"), layers.get(id.partition(".")[0])):

@@ -1,0 +1,1 @@
+"""Data files: CSV, npz, PNG and the bundled datasets, read, split and scaled."""

@@ -1,0 +1,94 @@
+"""A run that was recorded in a file, read back: what `Run` is to a trace, without running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bptrace.engine.layout import Layout
+from bptrace.engine.metrics import Evaluation
+from bptrace.engine.recording import Recording
+from bptrace.engine.replay import Replay
+from bptrace.engine.row_file import FileRecorder, StoredRows
+from bptrace.engine.run import Run
+from bptrace.engine.schedule import Schedule
+from bptrace.engine.stopping import StopRule
+from bptrace.engine.trace_file import FileLosses, differences, states_path
+from bptrace.engine.values import FLOATS
+from bptrace.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from bptrace.build.assemble import Assembly
+    from bptrace.spec.models import Network as NetworkSpec
+
+
+class StoredRun(Run):
+    """The rows of a trace file under the nodes of the network that it was made of.
+
+    Raises `UsageError` with the difference where they are of another network, or not whole.
+    """
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        assembly: Callable[[int | None], Assembly],
+        file: str,
+        header: dict[str, Any],
+        evaluation: Evaluation | None,
+    ) -> None:
+        self.assembly = assembly
+        self._start = {}
+        self._watcher = None
+        self.numbers = FLOATS
+        self.whole = assembly(None)
+        self.schedule = Schedule(spec.training, self.whole.parts.training, int(header.get("done", 0)))
+        self.stop = StopRule(spec.training.stop, self.schedule)
+        self._engines, self._helpers, self._tables, self._pickers = {}, {}, {}, {}
+        self.layout = cache(lambda size: Layout(self.at(size)))
+        self.recorded_layout = cache(self._recorded_layout)
+        try:
+            self.count = self.planned = int(header["iterations"])
+            self.asked = int(header["planned"])
+            self.resumed, self.interrupted = bool(header["resumed"]), bool(header["interrupted"])
+            self.recording = Recording(header["record"], range(self.count), int(header["states_every"]))
+            self.stopped = RunError(header["stopped"]) if header["stopped"] else None
+            self.done = True
+            self._description = dict(header["engine"])
+            rows, states = StoredRows(Path(file)), StoredRows(states_path(Path(file)))
+            found = list(islice(differences(header, self, rows, states), 4))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{file}.json: damaged: {error!r}") from None
+        if found:
+            raise UsageError(f"{file}: a stored trace of another network: " + "; ".join(found))
+        self.recorder = FileRecorder(rows)
+        self.losses = FileLosses(self.recorder, self)
+        self.file = None
+        self.state = states[len(states) - 1][: self.layout(self.schedule.size).state_size]
+        self.replay = Replay(self, self.recording.every, _AllButLast(states))
+        self.evaluation = evaluation
+        if evaluation is not None and header["metrics"]:
+            evaluation.columns = header["metrics"]
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return self._description
+
+    @property
+    def _by_formulas(self) -> bool:
+        return bool(self._description.get("name") != "array")
+
+
+class _AllButLast:
+    """The states from which iterations begin; the last one stored is that after the run."""
+
+    def __init__(self, states: StoredRows) -> None:
+        self._states = states
+
+    def __len__(self) -> int:
+        return len(self._states) - 1
+
+    def __getitem__(self, k: int) -> Any:
+        return self._states[k]
