@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bptrace.build.assemble import Assembly
-    from bptrace.engine.run import Run
+    from bptrace.engine.record import Record
     from bptrace.network import Network
     from bptrace.spec.load import Spec
     from bptrace.study.diagnosis import Diagnosis
@@ -36,21 +36,21 @@ class Trace:
     first parameters are none that the YAML gives; `done_before` are the iterations before that.
     """
 
-    def __init__(self, network: Network, run: Run) -> None:
+    def __init__(self, network: Network, record: Record) -> None:
         self.network = network
-        self._run = run
-        self.count = run.count
-        self.losses: Sequence[float | None] = run.losses
-        kept = run.recorder.iterations
+        self._record = record
+        self.count = record.count
+        self.losses: Sequence[float | None] = record.losses
+        kept = record.recorder.iterations
         self.recorded: Sequence[int] = (
             range(kept.start + 1, kept.stop + 1) if isinstance(kept, range) else [i + 1 for i in kept]
         )
-        self.interrupted: bool = run.interrupted
-        self.planned: int = run.asked
-        self.done_before: int = run.schedule.done
-        self.stopped: RunError | None = run.stopped
-        self.resumed: bool = run.resumed
-        self.engine: dict[str, Any] = run.description
+        self.interrupted: bool = record.interrupted
+        self.planned: int = record.asked
+        self.done_before: int = record.schedule.done
+        self.stopped: RunError | None = record.stopped
+        self.resumed: bool = record.resumed
+        self.engine: dict[str, Any] = record.description
 
     @property
     def spec(self) -> Spec:
@@ -63,29 +63,29 @@ class Trace:
 
     def epoch(self, iteration: int) -> int:
         """The epoch of an iteration, from 1."""
-        return self._run.schedule.epoch(iteration - 1) + 1
+        return self._record.schedule.epoch(iteration - 1) + 1
 
     def samples(self, iteration: int) -> list[int]:
         """The numbers of the samples that an iteration read; none where the network has no data."""
-        if not self._run.whole.tables:
+        if not self._record.whole.tables:
             return []
-        return [n + 1 for n in self._run.schedule.batch(iteration - 1)]
+        return [n + 1 for n in self._record.schedule.batch(iteration - 1)]
 
     def assembly(self, iteration: int) -> Assembly:
         """The graph of an iteration; one for each size of batch."""
-        return self._run.at(self._run.schedule.batch_size(iteration - 1))
+        return self._record.engines.at(self._record.schedule.batch_size(iteration - 1))
 
     def values(self, iteration: int) -> Values:
         """The numbers of a recorded iteration."""
         try:
-            return self._run.values(iteration - 1)
+            return self._record.values(iteration - 1)
         except KeyError:
             raise UsageError(self._not_recorded(iteration)) from None
 
     def rows(self, nodes: Sequence[Node], iterations: Iterable[int]) -> Iterator[Sequence[float]]:
         """The numbers of some nodes, one after the other, for each of these recorded iterations."""
         for iteration in iterations:
-            at_once = self._run.picked(nodes, iteration - 1)
+            at_once = self._record.picked(nodes, iteration - 1)
             if at_once is not None:
                 yield at_once
                 continue
@@ -108,13 +108,19 @@ class Trace:
     def metrics(self) -> dict[str, Any] | None:
         """The metrics of each epoch: `epoch`, `iteration` and for each part of the data a list for each of
         them; None where there are none."""
-        evaluation = self._run.evaluation
+        evaluation = self._record.evaluation
         return evaluation.columns if evaluation is not None and evaluation.columns["epoch"] else None
 
     @property
     def metric_constants(self) -> dict[str, float]:
         """The threshold, floor or peak of the metrics that have one."""
-        return self._run.evaluation.constants if self._run.evaluation is not None else {}
+        return self._record.evaluation.constants if self._record.evaluation is not None else {}
+
+    @property
+    def fisher_pass(self) -> Trace | None:
+        """The pass before training that a mask from the Fisher information comes from, an iteration a
+        sample; None where there is no such mask, and for a run that began at a checkpoint."""
+        return None if self.resumed else self.network.fisher_pass(self.exact)
 
     @property
     def exact(self) -> bool:
@@ -124,21 +130,21 @@ class Trace:
     @property
     def final_assembly(self) -> Assembly:
         """The graph of the closing forward pass over all data."""
-        return self._run.whole
+        return self._record.whole
 
     def final_parameters(self, assembly: Assembly) -> Values:
         """The parameters after the last update, under the nodes of a graph of this network."""
-        return self._run.final_parameters(assembly)
+        return self._record.final_parameters(assembly)
 
     @cached_property
     def final_values(self) -> Values:
         """One more forward pass over all data after the last update: forward and loss nodes."""
-        return self._run.final_values()
+        return self._record.final_values()
 
     @cached_property
     def final(self) -> dict[str, Any]:
         """The loss, outputs and parameters after the last update."""
-        assembly, values = self._run.whole, self.final_values
+        assembly, values = self._record.whole, self.final_values
         graph = assembly.graph
         parameters = {node for node in graph.nodes if node.phase == "parameter" and node.word != "state"}
         return {

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import bptrace
+from bptrace.engine import loop
 from bptrace.engine import run as run_module
 from bptrace.engine.rows import Rows, suspicious
 from bptrace.engine.schedule import Schedule
@@ -230,7 +231,7 @@ def test_python_overflow_goes_on_with_numpy(make: Any) -> None:
 
 
 def test_large_rows_are_searched_when_the_loss_shows_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "LARGE_ROW", 1)
+    monkeypatch.setattr(loop, "LARGE_ROW", 1)
     trace = make(**growing(10.0, 100)).run()
     assert trace.count == 6
     later = make(**growing(1e308, 3) | {"graph": {"f": "4*x"}}).run()

@@ -223,15 +223,15 @@ def test_twice_the_same(kind: str) -> None:
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_both_engines_agree(kind: str) -> None:
     """Generated code from the formulas, and NumPy's kernels."""
-    from bptrace.engine import run
+    from bptrace.engine import engines
 
     document = dense({"type": kind, "learning_rate": 0.01, "weight_decay": 0.01, "clip": {"global_norm": 0.5}}, 10)
     by_code = trace(document)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "fits", lambda assembly: False)
+        patch.setattr(engines, "fits", lambda assembly: False)
         by_kernels = trace(document)
-    assert by_code._run.description["name"] == "scalar"
-    assert by_kernels._run.description["name"] == "array"
+    assert by_code._record.description["name"] == "scalar"
+    assert by_kernels._record.description["name"] == "array"
     for node in by_code.assembly(10).graph.stored():
         for iteration in (1, 2, 10):
             one, other = (t.value(node.id, iteration=iteration) for t in (by_code, by_kernels))
@@ -357,6 +357,14 @@ def test_lookahead_is_the_rewritten_form_seen_from_ahead() -> None:
                 ahead.value(f"grad.{id}", iteration=iteration), rewritten.value(f"grad.{id}", iteration=iteration),
                 rtol=1e-11, atol=1e-14,
             )  # fmt: skip
+
+
+def test_lookahead_ends_at_the_parameters() -> None:
+    """The result is what the parameters that it shows give, not a place ahead of them."""
+    document = quadratic({"type": "nesterov", "learning_rate": 0.05, "momentum": 0.8}, 5)
+    ended = trace(document).final
+    there = trace({**document, "parameters": ended["parameters"], "training": {"iterations": 1}})
+    assert ended["loss"] == there.losses[0]
 
 
 def test_lookahead_in_every_kind_of_network() -> None:

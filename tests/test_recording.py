@@ -99,7 +99,7 @@ def test_windows_smaller_than_a_segment(network: Any, monkeypatch: pytest.Monkey
 
 def test_a_replay_that_comes_to_other_numbers_is_refused(network: Any) -> None:
     trace = network(classes()).run(40, record="replay")
-    trace._run.replay.states[0][0] += 1e-12
+    trace._record.replay.states[0][0] += 1e-12
     with pytest.raises(RunError, match="iterations 1 to 40 computed again come to other numbers"):
         trace.value("h.z", 3)
 
@@ -142,7 +142,7 @@ def test_the_policy_is_chosen_by_size(network: Any, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(run_module, "BUDGET", budget)
         return network(classes()).run(40).engine.get("record", {"policy": "all"})["policy"]  # type: ignore[no-any-return]
 
-    row = bptrace.load("mazur").run(1)._run.layout(1).bytes
+    row = bptrace.load("mazur").run(1)._record.engines.layout(1).bytes
     assert row > 0
     found = [policy(budget) for budget in (10_000_000, 60_000, 10_000)]
     assert found == ["all", "lean", "replay"]

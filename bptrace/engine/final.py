@@ -7,7 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from bptrace.engine.exact import FormulaEngine
-from bptrace.engine.layout import Layout, forward_nodes
+from bptrace.engine.layout import Layout, forward_nodes, state_leaves
 from bptrace.engine.values import FLOATS, Numbers, Values
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ MOST_BY_FORMULAS = 5_000
 def final_values(assembly: Assembly, state: Sequence[Any], numbers: Numbers, by_formulas: bool) -> Values:
     """The values of the forward pass and the loss over all rows that are trained on, with the given state."""
     layout = Layout(assembly, forward_nodes(assembly.graph))
+    state = at_parameters(assembly, state)
     batch = assembly.parts.training
     if numbers is not FLOATS or (by_formulas and layout.size <= MOST_BY_FORMULAS):
         engine = FormulaEngine(layout, numbers)
@@ -35,3 +36,17 @@ def final_values(assembly: Assembly, state: Sequence[Any], numbers: Numbers, by_
     chunk = memoryview(bytearray(max(1, layout.size) * 8)).cast("d")
     kernels.run([batch], chunk, 0, [])
     return Values(layout, batch, chunk[: layout.size])
+
+
+def at_parameters(assembly: Assembly, state: Sequence[Any]) -> Sequence[Any]:
+    """The state without the velocities by which lookahead moves the parameters before it reads them: the
+    result is what the parameters themselves give."""
+    graph = assembly.graph
+    settled: list[Any] = []
+    start = 0
+    for leaf in state_leaves(graph):
+        numbers = state[start : start + leaf.size]
+        start += leaf.size
+        ahead = leaf.id.startswith("state.v.") and f"ahead.{leaf.id.removeprefix('state.v.')}" in graph.by_id
+        settled += [0 * x for x in numbers] if ahead else numbers
+    return settled

@@ -19,6 +19,7 @@ from bptrace.ops.leaves import Leaf
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
+    from bptrace.engine.recording import Recording
 
 NUMBER_BYTES = 8
 TIME_STEP = re.compile(r"@\d+")
@@ -175,6 +176,17 @@ def lean_nodes(assembly: Assembly, gradients: bool) -> set[Node]:
     if gradients:
         kept |= {graph.by_id[f"grad.{leaf.id}"] for leaf in assembly.trainable if f"grad.{leaf.id}" in graph.by_id}
     return {node for node in kept if not (node.inline or isinstance(node.op, Leaf)) and node not in graph.carry}
+
+
+def outline(assembly: Assembly, recording: Recording, gradients: bool) -> Layout:
+    """What a row holds where it does not hold everything: by the policy `lean` activations, deltas and
+    the loss, by `replay` the loss. `gradients` are those that a stop rule looks at."""
+    kept = lean_nodes(assembly, gradients)
+    loss = assembly.graph.loss
+    if recording.policy == "replay" and loss in kept:
+        activations = lean_nodes(assembly, False) - {loss}
+        kept -= activations
+    return Layout(assembly, needed_nodes(assembly.graph, kept), kept)
 
 
 def forward_nodes(graph: Graph) -> list[Node]:

@@ -18,7 +18,7 @@ from bptrace.ops.leaves import Leaf
 
 if TYPE_CHECKING:
     from bptrace.engine.layout import Layout
-    from bptrace.engine.run import Run
+    from bptrace.engine.record import Record
 
 
 class States:
@@ -40,7 +40,7 @@ class States:
 class Replay:
     """The rows of a run that kept a state every so many iterations; iterations count from 0."""
 
-    def __init__(self, run: Run, every: int, states: Any) -> None:
+    def __init__(self, run: Record, every: int, states: Any) -> None:
         self._run = run
         self.every = every
         self.states = states
@@ -55,7 +55,7 @@ class Replay:
             self._load(iteration)
         place = iteration - self._first
         run = self._run
-        layout = run.layout(run.schedule.batch_size(iteration))
+        layout = run.engines.layout(run.schedule.batch_size(iteration))
         after = self._rows[place + 1] if place + 1 < len(self._rows) else self._after
         return Values(layout, run.schedule.batch(iteration), self._rows[place], after[: layout.state_size])
 
@@ -64,14 +64,14 @@ class Replay:
         run = self._run
         segment = iteration // self.every
         begin, end = segment * self.every, min((segment + 1) * self.every, run.count)
-        held = max(1, SEGMENT_BYTES // max(1, run.layout(run.schedule.batch_size(iteration)).bytes))
+        held = max(1, SEGMENT_BYTES // max(1, run.engines.layout(run.schedule.batch_size(iteration)).bytes))
         self._first = begin + (iteration - begin) // held * held
         self._rows = []
         state = self.states[segment]
         last = min(end, self._first + held)
         for k in range(begin, end if segment not in self._verified else last):
             size = run.schedule.batch_size(k)
-            engine = run.full_engine(size)
+            engine = run.engines.full(size)
             engine.state = state
             chunk = memoryview(bytearray(8 * max(1, engine.layout.size))).cast("d") if self._first <= k < last else None
             engine.run([run.schedule.batch(k)], chunk, 0, [])

@@ -8,12 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bptrace.engine.layout import Layout
+from bptrace.engine.engines import Engines
+from bptrace.engine.layout import outline
 from bptrace.engine.metrics import Evaluation
+from bptrace.engine.record import Record
 from bptrace.engine.recording import Recording
 from bptrace.engine.replay import Replay
 from bptrace.engine.row_file import FileRecorder, StoredRows
-from bptrace.engine.run import Run
 from bptrace.engine.schedule import Schedule
 from bptrace.engine.stopping import StopRule
 from bptrace.engine.trace_file import FileLosses, differences, states_path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from bptrace.spec.models import Network as NetworkSpec
 
 
-class StoredRun(Run):
+class StoredRun(Record):
     """The rows of a trace file under the nodes of the network that it was made of.
 
     Raises `UsageError` with the difference where they are of another network, or not whole.
@@ -39,24 +40,18 @@ class StoredRun(Run):
         header: dict[str, Any],
         evaluation: Evaluation | None,
     ) -> None:
-        self.assembly = assembly
-        self._start = {}
-        self._watcher = None
-        self.numbers = FLOATS
-        self.whole = assembly(None)
-        self.schedule = Schedule(spec.training, self.whole.parts.training, int(header.get("done", 0)))
-        self.stop = StopRule(spec.training.stop, self.schedule)
-        self._engines, self._helpers, self._tables, self._pickers = {}, {}, {}, {}
-        self.layout = cache(lambda size: Layout(self.at(size)))
-        self.recorded_layout = cache(self._recorded_layout)
+        schedule = Schedule(spec.training, assembly(None).parts.training, int(header.get("done", 0)))
+        super().__init__(Engines(assembly, schedule, FLOATS))
         try:
-            self.count = self.planned = int(header["iterations"])
-            self.asked = int(header["planned"])
+            self.count, self.asked = int(header["iterations"]), int(header["planned"])
             self.resumed, self.interrupted = bool(header["resumed"]), bool(header["interrupted"])
             self.recording = Recording(header["record"], range(self.count), int(header["states_every"]))
             self.stopped = RunError(header["stopped"]) if header["stopped"] else None
             self.done = True
             self._description = dict(header["engine"])
+            if self.recording.every:
+                gradients = StopRule(spec.training.stop, schedule).gradient_below is not None
+                self.engines.outline = cache(lambda size: outline(self.engines.at(size), self.recording, gradients))
             rows, states = StoredRows(Path(file)), StoredRows(states_path(Path(file)))
             found = list(islice(differences(header, self, rows, states), 4))
         except (KeyError, TypeError, ValueError) as error:
@@ -65,8 +60,7 @@ class StoredRun(Run):
             raise UsageError(f"{file}: a stored trace of another network: " + "; ".join(found))
         self.recorder = FileRecorder(rows)
         self.losses = FileLosses(self.recorder, self)
-        self.file = None
-        self.state = states[len(states) - 1][: self.layout(self.schedule.size).state_size]
+        self.state = states[len(states) - 1][: self.engines.layout(schedule.size).state_size]
         self.replay = Replay(self, self.recording.every, _AllButLast(states))
         self.evaluation = evaluation
         if evaluation is not None and header["metrics"]:
@@ -75,10 +69,6 @@ class StoredRun(Run):
     @property
     def description(self) -> dict[str, Any]:
         return self._description
-
-    @property
-    def _by_formulas(self) -> bool:
-        return bool(self._description.get("name") != "array")
 
 
 class _AllButLast:

@@ -21,7 +21,7 @@ from bptrace.errors import UsageError
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
-    from bptrace.engine.run import Run
+    from bptrace.engine.record import Record
 
 FORMAT = "bptrace-rows"
 VERSION = 1
@@ -38,7 +38,7 @@ def states_path(path: Path) -> Path:
 class TraceFile:
     """The files of a run that is being recorded; `finish` gives them their names."""
 
-    def __init__(self, file: str, run: Run, network: Mapping[str, object]) -> None:
+    def __init__(self, file: str, run: Record, network: Mapping[str, object]) -> None:
         path = Path(file)
         self._network = dict(network)
         if path.suffix != ".npy":
@@ -47,13 +47,13 @@ class TraceFile:
             raise UsageError(f"--trace {file}: no regular file")
         self.path = path
         sizes = {run.schedule.batch_size(0), run.schedule.batch_size(run.schedule.an_epoch - 1)}
-        width = max(1, *(run.recorded_layout(size).row for size in sizes))
+        width = max(1, *(run.engines.recorded(size).row for size in sizes))
         self._rows = RowFile(path, width)
-        self.states = RowFile(states_path(path), max(1, run.layout(run.schedule.size).state_size))
+        self.states = RowFile(states_path(path), max(1, run.engines.layout(run.schedule.size).state_size))
         self.recorder = FileRecorder(self._rows)
         self.losses = FileLosses(self.recorder, run)
 
-    def finish(self, run: Run) -> None:
+    def finish(self, run: Record) -> None:
         """Write the header and put everything in its place. The rows come last: with them it is whole."""
         state = list(run.state) or [0.0]
         self.states.append(state)
@@ -68,7 +68,7 @@ class TraceFile:
         self._rows.abandon()
         self.states.abandon()
 
-    def _header(self, run: Run) -> dict[str, Any]:
+    def _header(self, run: Record) -> dict[str, Any]:
         sizes = sorted({run.schedule.batch_size(0), run.schedule.batch_size(run.schedule.an_epoch - 1)}, reverse=True)
         return {
             "format": FORMAT,
@@ -93,9 +93,9 @@ class TraceFile:
         }
 
 
-def node_entries(run: Run, size: int) -> list[dict[str, Any]]:
+def node_entries(run: Record, size: int) -> list[dict[str, Any]]:
     """Where each quantity stands in a row of a batch size: id, first number, shape."""
-    layout = run.recorded_layout(size)
+    layout = run.engines.recorded(size)
     return [
         {"id": node.id, "at": place - layout.begin, "shape": list(node.shape)}
         for node, place in layout.offsets.items()
@@ -124,7 +124,7 @@ def data_digest(assembly: Assembly) -> str:
 class FileLosses(Sequence[float | None]):
     """The loss of each iteration, read from the rows where they stand anyway."""
 
-    def __init__(self, recorder: FileRecorder, run: Run) -> None:
+    def __init__(self, recorder: FileRecorder, run: Record) -> None:
         self._recorder = recorder
         self._run = run
         self._places: dict[int, int | None] = {}
@@ -148,7 +148,7 @@ class FileLosses(Sequence[float | None]):
     def _place(self, k: int) -> int | None:
         size = self._run.schedule.batch_size(k)
         if size not in self._places:
-            layout = self._run.recorded_layout(size)
+            layout = self._run.engines.recorded(size)
             loss = layout.assembly.graph.loss
             at = layout.offsets.get(loss) if loss is not None else None
             self._places[size] = None if at is None or at < layout.begin else at - layout.begin
@@ -188,7 +188,7 @@ def read_header(file: str | Path) -> dict[str, Any]:
     return document
 
 
-def differences(header: dict[str, Any], run: Run, rows: Any, states: Any) -> Iterator[str]:
+def differences(header: dict[str, Any], run: Record, rows: Any, states: Any) -> Iterator[str]:
     """In what a trace file differs from what this network would write."""
     if len(rows) != header["iterations"] or rows.width != header["width"]:
         yield (
