@@ -7,9 +7,8 @@ other operand.
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -18,17 +17,13 @@ from bptrace.formula.expr import ONE, Expr, Index, Number, Sum, Terms
 from bptrace.graph.node import Node, Shape
 from bptrace.graph.op import Call, Emit, MatrixForm, Op, Operand, Read, Sample, Scratch, Term
 from bptrace.ops.arithmetic import copy_of, random_array, scaled
+from bptrace.ops.contraction import STACKS, aligned, contraction
 from bptrace.ops.lazy import np
 from bptrace.ops.reduction import Total
 from bptrace.ops.shaping import Expand
 
 if TYPE_CHECKING:
     from bptrace.graph.op import Array
-
-
-STACKS = "*+"
-"""Letters of the axes along which kernels are stacked; no formula has them."""
-EINSUM = str.maketrans(STACKS, "YZ")
 
 
 @dataclass(frozen=True)
@@ -82,63 +77,16 @@ class Contract(Op):
         return result
 
     def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
-        yield from self._product(out, arrays[0], arrays[1], scratch)
+        yield from contraction((self.left, self.right, self.out), out, arrays[0], arrays[1], scratch)
         if self.bias is not None:
             bias = aligned(arrays[2], self.bias, self.out)
             yield (np.subtract if self.minus else np.add), (out, bias, out)
 
     def stacked(self, which: Sequence[bool]) -> Contract:
         mark = next(mark for mark in STACKS if mark not in self.out)
-        left, right, *bias = (
-            mark + own if many else own for own, many in zip(self._labels, which, strict=True)
-        )
+        labels = (self.left, self.right) if self.bias is None else (self.left, self.right, self.bias)
+        left, right, *bias = (mark + own if many else own for own, many in zip(labels, which, strict=True))
         return replace(self, left=left, right=right, out=mark + self.out, bias=bias[0] if bias else None)
-
-    @property
-    def _labels(self) -> tuple[str, ...]:
-        return (self.left, self.right) if self.bias is None else (self.left, self.right, self.bias)
-
-    def _product(self, out: Array, left: Array, right: Array, scratch: Scratch) -> Iterator[Call]:
-        """Products and sums by the cheapest kernel: elementwise, or matrices over the axes that both
-        operands and the result have in front."""
-        lone = [c for own, other in ((self.left, self.right), (self.right, self.left)) for c in own if c not in other]
-        if len(set(self.left)) < len(self.left) or len(set(self.right)) < len(self.right) or set(lone) - set(self.out):
-            labels = f"{self.left},{self.right}->{self.out}".translate(EINSUM)
-            yield _einsum, (labels, left, right, out)
-        elif not self.summed:
-            yield np.multiply, (aligned(left, self.left, self.out), aligned(right, self.right, self.out), out)
-        elif not lone:
-            order = self.summed + self.out
-            products = scratch(tuple(self.extents(left.shape, right.shape)[c] for c in order))
-            yield np.multiply, (aligned(left, self.left, order), aligned(right, self.right, order), products)
-            axes = tuple(range(len(self.summed)))
-            yield np.add.reduce, (products, axes if len(axes) > 1 else 0, None, out)
-        else:
-            yield from self._matrices(out, left, right, scratch)
-
-    def _matrices(self, out: Array, left: Array, right: Array, scratch: Scratch) -> Iterator[Call]:
-        front = 0
-        while True:  # the axes of the result behind the front: all of one operand's, then all of the other's
-            rest = self.out[front:]
-            if not any(c in self.left and c in self.right for c in rest):
-                cut = next((k for k, c in enumerate(rest) if (c in self.left) != (rest[0] in self.left)), len(rest))
-                if all((c in self.left) != (rest[0] in self.left) for c in rest[cut:]):
-                    break
-            front += 1
-        rows, columns = rest[:cut], rest[cut:]
-        swap = bool(rest) and rest[0] not in self.left
-        (a_labels, a), (b_labels, b) = ((self.left, left), (self.right, right))[:: -1 if swap else 1]
-        a = yield from _joined(aligned(a, a_labels, self.out[:front] + rows + self.summed), front, len(rows), scratch)
-        b = yield from _joined(
-            aligned(b, b_labels, self.out[:front] + self.summed + columns), front, len(self.summed), scratch
-        )
-        made = out.reshape(*out.shape[:front], a.shape[-2], b.shape[-1])
-        if np.shares_memory(made, out):
-            yield _matmul(a, b, made)
-        else:
-            work = scratch(made.shape)
-            yield _matmul(a, b, work)
-            yield np.copyto, (out, work.reshape(out.shape))
 
     def formula(self, at: Index, *operands: Operand) -> Expr:
         extents = self.extents(*(operand.shape for operand in operands))
@@ -188,27 +136,38 @@ class Contract(Op):
         return replace(self, bias=None, minus=False), tuple(operands)
 
     def matrix(self, node: Node) -> MatrixForm | None:
-        if len(self.left) != 2 or len(self.right) != 2 or len(self.out) != 2 or len(self.summed) != 1:
+        op = self._of_one_sample(node)
+        if len(op.left) != 2 or len(op.right) != 2 or len(op.out) != 2 or len(op.summed) != 1:
             return None
-        k = self.summed
+        k = op.summed
         left, right = node.inputs[:2]
-        ends = (left, self.left.index(k) == 0), (right, self.right.index(k) == 1)
+        ends = (left, op.left.index(k) == 0), (right, op.right.index(k) == 1)
         # one sample makes vectors of the operands: the page writes W·x, and δ·xᵀ
-        words = [self.word(label) for label in self.out]
+        words = [op.word(label) for label in op.out]
         if "sample" in words and node.shape[words.index("sample")] == 1:
             sample = words.index("sample")
-            vector_first = self.out[sample] in self.left
-            vector, matrix = ((left, self.left), (right, self.right))[:: 1 if vector_first else -1]
+            vector_first = op.out[sample] in op.left
+            vector, matrix = ((left, op.left), (right, op.right))[:: 1 if vector_first else -1]
             product = ((matrix[0], matrix[1].index(k) == 0), (vector[0], False))
         else:
-            first = ends if self.out[0] in self.left else (ends[1], ends[0])
-            product = (first[0], first[1]) if self.out[0] in self.left else (
-                (right, self.right.index(k) == 0), (left, self.left.index(k) == 1)
+            first = ends if op.out[0] in op.left else (ends[1], ends[0])
+            product = (first[0], first[1]) if op.out[0] in op.left else (
+                (right, op.right.index(k) == 0), (left, op.left.index(k) == 1)
             )  # fmt: skip
         terms: list[tuple[str, tuple[tuple[Node, bool], ...]]] = [("", product)]
-        if self.bias is not None:
-            terms.append(("-" if self.minus else "+", ((node.inputs[2], False),)))
+        if op.bias is not None:
+            terms.append(("-" if op.minus else "+", ((node.inputs[2], False),)))
         return MatrixForm(tuple(terms))
+
+    def _of_one_sample(self, node: Node) -> Contract:
+        """Without the axis of a single sample, where matrices are left: the positions of a sequence."""
+        extents = self.extents(*(operand.shape for operand in node.inputs))
+        alone = [c for c, extent in extents.items() if extent == 1 and self.word(c) == "sample"]
+        if max(len(self.left), len(self.right)) != 3 or not alone:
+            return self
+        gone = str.maketrans("", "", alone[0])
+        left, right, out = (labels.translate(gone) for labels in (self.left, self.right, self.out))
+        return replace(self, left=left, right=right, out=out)
 
     @classmethod
     def samples(cls, rng: random.Random) -> Sequence[Sample]:
@@ -230,34 +189,3 @@ class Contract(Op):
 def _leads(node: Node) -> bool:
     """Whether a factor is written before the error it is multiplied with: parameters are."""
     return node.phase in ("parameter", "update")
-
-
-def aligned(array: Array, labels: str, order: str) -> Array:
-    """A view with the axes in an order, and axes of one place where the array has none."""
-    present = [letter for letter in order if letter in labels]
-    view = array.transpose([labels.index(letter) for letter in present])
-    return view[tuple(slice(None) if letter in labels else None for letter in order)]
-
-
-def _matmul(a: Array, b: Array, out: Array) -> Call:
-    if a.ndim == b.ndim == out.ndim == 2 and out.flags.c_contiguous:
-        dot: Callable[..., Any] = a.dot
-        return dot, (b, out)
-    return np.matmul, (a, b, out)
-
-
-def _joined(array: Array, front: int, rows: int, scratch: Scratch) -> Generator[Call, None, Array]:
-    """(front..., rows..., columns...) as matrices (front..., rows, columns): a view, or a copy that is
-    renewed in every run."""
-    shape = array.shape
-    count = math.prod(shape[front : front + rows])
-    made = array.reshape(*shape[:front], count, array.size // max(1, count * math.prod(shape[:front])))
-    if np.shares_memory(made, array):
-        return made
-    copy = scratch(shape)
-    yield np.copyto, (copy, array)
-    return copy.reshape(made.shape)
-
-
-def _einsum(labels: str, left: Array, right: Array, out: Array) -> None:
-    np.einsum(labels, left, right, out=out, optimize=True)

@@ -17,7 +17,8 @@ from bptrace.formula.expr import ONE, Expr, Index, Number, Sum, Terms
 from bptrace.graph.node import Node, Shape
 from bptrace.graph.op import Call, Emit, MatrixForm, Op, Operand, Part, Read, Sample, Scratch, Term
 from bptrace.ops.arithmetic import Copy, Scale, copy_of, random_array, scaled, times
-from bptrace.ops.contract import STACKS, Contract, aligned
+from bptrace.ops.contract import Contract
+from bptrace.ops.contraction import STACKS, aligned
 from bptrace.ops.lazy import np
 from bptrace.ops.reduction import Total
 from bptrace.ops.shaping import Expand
