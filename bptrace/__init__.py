@@ -10,8 +10,7 @@ Nothing heavy is imported here: the command line starts from this module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # type checkers know the name; importing `typing` would take as long as starting Python
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path

@@ -1,6 +1,6 @@
 """A trace in a format: the one place that knows which formats there are.
 
-A format is a function that makes chunks of text, and the suffixes that stand for it. The command
+A format is a function that makes chunks of text or bytes, and the suffixes that stand for it. The command
 line and the library go through here alike; a new format is one writer and one line in `FORMATS`.
 """
 
@@ -31,7 +31,7 @@ class PageStyle(Options):
     paint: Paint | None = None
 
 
-Writer = Callable[["Trace", Sequence[int], PageStyle], Iterator[str]]
+Writer = Callable[["Trace", Sequence[int], PageStyle], Iterator["str | bytes"]]
 
 
 def _json(trace: Trace, iterations: Sequence[int], style: PageStyle) -> Iterator[str]:
@@ -78,13 +78,20 @@ def _table(trace: Trace, iterations: Sequence[int], style: PageStyle) -> Iterato
     return value_table(trace, iterations)
 
 
+def _png(trace: Trace, iterations: Sequence[int], style: PageStyle) -> Iterator[bytes]:
+    return trace.reconstruction.png()
+
+
 @dataclass(frozen=True)
 class Format:
-    """A format: its writer, the suffixes of its files, and whether it holds all iterations unasked."""
+    """A format: its writer, the suffixes of its files, whether it holds all iterations unasked, whether it
+    is bytes, and what is said of a file beside it."""
 
     write: Writer
     suffixes: tuple[str, ...]
     whole: bool = False
+    binary: bool = False
+    remark: Callable[[Trace], str] | None = None
 
 
 FORMATS: dict[str, Format] = {
@@ -93,6 +100,7 @@ FORMATS: dict[str, Format] = {
     "json": Format(_json, (".json",), whole=True),
     "table": Format(_table, (), whole=True),
     "csv": Format(_csv, (".csv",), whole=True),
+    "png": Format(_png, (".png",), binary=True, remark=lambda trace: str(trace.reconstruction)),
 }
 
 
@@ -117,6 +125,6 @@ def format_of(destination: str | Path | None, given: str | None, default: str) -
     raise UsageError(f"-o {destination}: no format for '{suffix or 'no suffix'}'; use {every}, or --format")
 
 
-def chunks(trace: Trace, format: str, iterations: Sequence[int], style: PageStyle) -> Iterator[str]:
-    """The trace in a format, as pieces of text, made while they are read."""
+def chunks(trace: Trace, format: str, iterations: Sequence[int], style: PageStyle) -> Iterator[str | bytes]:
+    """The trace in a format, as pieces of text or bytes, made while they are read."""
     return FORMATS[format].write(trace, iterations, style)

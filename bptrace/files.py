@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,8 +13,8 @@ BLOCK = 256
 """Pieces of text that are written at once."""
 
 
-def write_file(destination: str | Path, chunks: Iterable[str], *, inputs: Iterable[str | Path] = ()) -> None:
-    """Write text to a file, which replaces another only when whole; to a pipe or device as it comes.
+def write_file(destination: str | Path, chunks: Iterable[str | bytes], *, inputs: Iterable[str | Path] = ()) -> None:
+    """Write to a file, which replaces another only when whole; to a pipe or device as it comes.
 
     Raises `UsageError` where the file is one of the `inputs` or a folder, `RunError` where it cannot
     be written.
@@ -29,8 +28,8 @@ def write_file(destination: str | Path, chunks: Iterable[str], *, inputs: Iterab
         raise UsageError(f"{destination}: that is a folder; name a file in it")
     try:
         if path.exists() and not path.is_file():
-            with path.open("w", encoding="utf-8", newline="\n") as stream:
-                stream.writelines(in_blocks(chunks))
+            with path.open("wb") as stream:
+                stream.writelines(_encoded(chunks))
             return
         _replace(path, chunks)
     except BrokenPipeError:
@@ -39,12 +38,14 @@ def write_file(destination: str | Path, chunks: Iterable[str], *, inputs: Iterab
         raise RunError(f"{destination}: {error.strerror or error}") from None
 
 
-def _replace(path: Path, chunks: Iterable[str]) -> None:
+def _replace(path: Path, chunks: Iterable[str | bytes]) -> None:
     """Write beside the file, then rename."""
+    import tempfile  # most commands write to standard output
+
     handle, temporary = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(in_blocks(chunks))
+        with os.fdopen(handle, "wb") as stream:
+            stream.writelines(_encoded(chunks))
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
         Path(temporary).chmod(mode)
         Path(temporary).replace(path.resolve())
@@ -54,16 +55,24 @@ def _replace(path: Path, chunks: Iterable[str]) -> None:
         raise
 
 
+def _encoded(chunks: Iterable[str | bytes]) -> Iterator[bytes]:
+    """Text as UTF-8, bytes as they are."""
+    return (block if isinstance(block, bytes) else block.encode("utf-8") for block in in_blocks(chunks))
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
-def in_blocks(chunks: Iterable[str]) -> Iterator[str]:
-    """The same text in fewer, larger pieces."""
+def in_blocks(chunks: Iterable[str | bytes]) -> Iterator[str | bytes]:
+    """The same text in fewer, larger pieces; bytes as they come."""
     waiting: list[str] = []
     for chunk in chunks:
+        if isinstance(chunk, bytes):
+            yield chunk
+            continue
         waiting.append(chunk)
         if len(waiting) >= BLOCK:
             yield "".join(waiting)

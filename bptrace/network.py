@@ -11,9 +11,9 @@ from bptrace.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
+    from bptrace.engine.loop import Watcher
     from bptrace.engine.metrics import Evaluation
     from bptrace.engine.recording import Policy
-    from bptrace.engine.run import Watcher
     from bptrace.spec.load import Spec
     from bptrace.trace import Trace
 
@@ -25,6 +25,7 @@ class Network:
         self.spec = spec
         self.overrides = tuple(overrides)
         self._assemblies: dict[tuple[int | None, bool], Assembly] = {}
+        self._fisher: dict[bool, Trace] = {}
 
     @property
     def name(self) -> str:
@@ -86,9 +87,36 @@ class Network:
         wish = Wish(record, memory, None if trace is None else str(trace), self._as_stored())
         run = Run(
             self.spec.network, self.assembly, iterations, show, exact, start,
-            done=done, wish=wish, evaluation=self._evaluation(), watcher=watcher,
+            before=self._before(exact) if start is None else None, done=done, wish=wish,
+            evaluation=self._evaluation(), watcher=watcher,
         )  # fmt: skip
         return Trace(self, run)
+
+    def fisher_pass(self, exact: bool = False) -> Trace | None:
+        """The pass over the data before training that a mask from the Fisher information comes from, an
+        iteration a sample; None where there is no such mask, or the YAML gives all its numbers."""
+        optimizer = self.spec.network.optimizer
+        if optimizer is None or optimizer.mask is None:
+            return None  # as most networks, which need not import what follows
+        from bptrace.build.fisher import needs_pass, pass_spec
+
+        if not needs_pass(self.spec.network, self.assembly()):
+            return None
+        if exact not in self._fisher:
+            self._fisher[exact] = _AsUsed(pass_spec(self.spec, self.assembly())).run(exact=exact)
+        return self._fisher[exact]
+
+    def _before(self, exact: bool) -> Mapping[str, Sequence[float]] | None:
+        """What a run takes from the pass before it."""
+        trace = self.fisher_pass(exact)
+        if trace is None:
+            return None
+        from bptrace.build.fisher import wanted_of
+
+        assembly = trace.final_assembly
+        values = trace.final_parameters(assembly)
+        ids = wanted_of(self.spec.network, self.assembly())
+        return {id: list(values.flat(assembly.graph.by_id[id])) for id in ids}
 
     def _evaluation(self) -> Evaluation | None:
         """What is looked at after each epoch, if anything is."""
@@ -116,6 +144,13 @@ class Network:
 
         header = read_header(file)
         return Trace(self, StoredRun(self.spec.network, self.assembly, str(file), header, self._evaluation()))
+
+
+class _AsUsed(Network):
+    """A network without what layers do in training only, such as dropout."""
+
+    def assembly(self, samples: int | None = None, *, inference: bool = False) -> Assembly:
+        return super().assembly(samples, inference=True)
 
 
 def load(source: str | Path, *, text: str | None = None, overrides: Sequence[str] = ()) -> Network:

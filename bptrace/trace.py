@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from bptrace.engine.record import Record
     from bptrace.network import Network
     from bptrace.spec.load import Spec
+    from bptrace.study.curvature import Curvature
     from bptrace.study.diagnosis import Diagnosis
+    from bptrace.study.reconstruction import Reconstruction
 
 
 __all__ = ["Trace", "Values", "output_name", "plain"]
@@ -199,6 +201,20 @@ class Trace:
 
         return diagnose(self)
 
+    @cached_property
+    def reconstruction(self) -> Reconstruction:
+        """What the trained network makes of the picture that its data are: `trace.export("r.png")` writes it."""
+        from bptrace.study.reconstruction import reconstruction
+
+        return reconstruction(self)
+
+    def curvature(self, iteration: int | None = None) -> Curvature:
+        """The largest eigenvalue of the loss's Hessian before an iteration's update, by default the first, and
+        the learning rates that follow: `print(trace.curvature())`."""
+        from bptrace.study.curvature import curvature
+
+        return curvature(self, iteration)
+
     def export(
         self, file: str | Path, format: str | None = None, iterations: Iterable[int] | None = None, **style: Any
     ) -> None:
@@ -218,7 +234,8 @@ class Trace:
         from bptrace.export import PageStyle, chunks, format_of
 
         chosen = self.recorded if iterations is None else list(iterations)
-        return "".join(chunks(self, format_of(None, format, format), chosen, PageStyle(**style)))
+        pieces = chunks(self, format_of(None, format, format), chosen, PageStyle(**style))
+        return "".join(piece for piece in pieces if isinstance(piece, str))
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What Jupyter shows: the first and the last iteration, as text and as Markdown."""

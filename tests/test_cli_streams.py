@@ -87,6 +87,17 @@ def test_head_in_a_shell() -> None:
     assert done.stdout.count(b"\n") == 1
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("line", ["run mazur", "step", "examples", "run nosuch"])
+def test_streams_that_were_closed_before(line: str, closed: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        f"'{sys.executable}' -m bptrace {line} {closed}", shell=True, capture_output=True, cwd=tmp_path,
+        env=cleared(os.environ, PYTHONPATH=str(ROOT)), timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == (2 if "nosuch" in line else 0), done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("flags", [[], ["-o", "/dev/full"], ["-o", "/dev/full", "--format", "json"]])
 def test_a_full_disk_is_an_error_and_no_traceback(flags: list[str]) -> None:

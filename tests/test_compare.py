@@ -174,3 +174,62 @@ def test_what_cannot_be_compared(command: Command, arguments: list[str], said: s
 def test_the_library_refuses_alike() -> None:
     with pytest.raises(UsageError, match="one run only"):
         bptrace.compare(["mazur"])
+
+
+FOLDS = ["compare", "diabetes-regularised", "--vary", "data.folds.hold_out=1,2,3,4,5"]
+
+
+def test_folds_with_their_mean_and_spread(command: Command) -> None:
+    """Each fold's run by itself; mean and standard deviation by NumPy."""
+    made = json.loads(command(*FOLDS, "--json").out)
+    assert len(made["runs"]) == 5
+    for part in ("training", "validation", "test"):
+        for metric in ("loss", "rmse", "file_rmse"):
+            values = [run["metrics"][part][metric] for run in made["runs"]]
+            assert made["spread"][part][metric]["mean"] == pytest.approx(np.mean(values), rel=1e-12)
+            assert made["spread"][part][metric]["std"] == pytest.approx(np.std(values, ddof=1), rel=1e-12)
+    alone = bptrace.network.load("diabetes-regularised", overrides=["data.folds.hold_out=3"]).run(show=[1])
+    assert alone.metrics is not None
+    assert made["runs"][2]["metrics"]["validation"]["file_rmse"] == alone.metrics["validation"]["file_rmse"][-1]
+    page = command(*FOLDS, "--digits", "5").out
+    mean = made["spread"]["validation"]["file_rmse"]["mean"]
+    assert f"{mean:.5f}" in page and "standard deviation, √(Σ (v - mean)²/(5 - 1))" in " ".join(page.split())
+    assert max(map(len, page.splitlines())) <= 80
+    rows = list(csv.reader(io.StringIO(command(*FOLDS, "--format", "csv").out)))
+    found = [row for row in rows if row[0] == "C" and row[2] == "validation.file_rmse"]
+    assert len(found) == 20 and float(found[-1][3]) == alone.metrics["validation"]["file_rmse"][-1]
+
+
+def test_runs_that_are_no_repetitions_have_no_mean(command: Command) -> None:
+    flags = ["compare", "iris", "--vary", "optimizer.learning_rate=0.1,0.5"]
+    assert json.loads(command(*flags, "--json").out)["spread"] is None
+    page = command(*flags).out
+    assert "METRICS" in page and "accuracy" in page and "spread" not in page
+
+
+def test_arrays_of_one_size_are_told_apart(command: Command, tmp_path: Path) -> None:
+    text = bptrace.network.bundled_text("mazur")
+    (tmp_path / "other.yaml").write_text(text.replace("0.25, 0.30", "0.25, 0.75"), encoding="utf-8")
+    page = command("compare", "mazur", tmp_path / "other.yaml").out
+    assert "[2×2], [2,2] = 0.3\n" in page and "[2×2], [2,2] = 0.75\n" in page
+
+
+def test_stored_traces_are_compared_as_they_are(command: Command, tmp_path: Path) -> None:
+    slow, resumed = tmp_path / "slow.npy", tmp_path / "resumed.npy"
+    rate = ["--set", "optimizer.learning_rate=0.1"]
+    assert command("run", "mazur", *rate, "--trace", slow, "--save", tmp_path / "c.json").code == 0
+    assert command("run", "mazur", "--from", tmp_path / "c.json", "-n", "3", "--trace", resumed).code == 0
+    made = json.loads(command("compare", "mazur", slow, resumed, "--json").out)
+    assert made["settings"] == {"optimizer.learning_rate": [0.5, 0.1, 0.5]}
+    stored = bptrace.read_trace(slow)
+    assert made["runs"][1]["losses"] == [*stored.losses, stored.final["loss"]]
+    assert made["runs"][2]["iterations"] == 3 and made["runs"][2]["start"]["differ"] == ["h.W", "o.W"]
+    for flags, said in ((["--vary", "seed=1,2"], "leave out --vary and --set"), (["-n", "2"], "nothing is run")):
+        answer = command("compare", slow, "mazur", *flags)
+        assert answer.code == 2 and said in answer.err
+
+
+def test_a_network_given_with_changes_keeps_them() -> None:
+    network = bptrace.network.load("mazur", overrides=["loss=squared_error"])
+    made = bptrace.compare([network], vary=["optimizer.learning_rate=0.1,0.5"])
+    assert made.runs[0].losses[0] == pytest.approx(2 * 0.298371108760003, rel=1e-12)

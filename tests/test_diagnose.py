@@ -192,3 +192,15 @@ def test_flags_that_cannot_be(command: Command, flags: list[str]) -> None:
     answer = command("diagnose", "mazur", *flags)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err
+
+
+def test_a_stored_trace_is_read_and_not_run(command: Command, tmp_path: Path) -> None:
+    saved, stored = tmp_path / "c.json", tmp_path / "t.npy"
+    assert command("run", "mazur", "-n", "50", "--save", saved).code == 0
+    assert command("run", "mazur", "--from", saved, "--trace", stored).code == 0
+    found = json.loads(command("diagnose", stored, "--json").out)
+    again = json.loads(json.dumps(bptrace.read_trace(stored).diagnose().json()))
+    assert found == again
+    assert found != json.loads(command("diagnose", "mazur", "--json").out)
+    answer = command("diagnose", stored, "-n", "3")
+    assert answer.code == 2 and "a stored trace, nothing is run" in answer.err

@@ -300,3 +300,11 @@ def test_every_bad_number_of_a_mask_is_told() -> None:
     with pytest.raises(SpecError) as raised:
         network(document({"mask": [[1, 2, 0], [0, 0, -1], [1, 1, 1], [0.5, 1, 1]]}))
     assert len(raised.value.problems) == 3
+
+
+def test_a_mask_of_units_holds_for_every_time_step() -> None:
+    sequence = {"inputs": [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]}
+    layers = [{"type": "dropout", "name": "d", "rate": 0.5, "mask": [1, 0]}]
+    found = load_network("test.yaml", text=json.dumps({"data": sequence, "layers": layers})).run()
+    assert found["d.mask"] == [[[1, 0], [1, 0], [1, 0]]]
+    assert found["d.y"] == [[[2, 0], [6, 0], [10, 0]]]

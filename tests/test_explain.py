@@ -12,7 +12,8 @@ from bptrace.errors import UsageError
 from bptrace.graph.lookup import LookupFailedError, element_id
 from bptrace.network import bundled, load
 from bptrace.ops.leaves import Leaf
-from bptrace.report.explain import Remark, Step, explain
+from bptrace.report.explain import explain
+from bptrace.report.explanation import Remark, Step
 from bptrace.trace import Trace
 from bptrace.writers.explain_text import explain_lines
 from bptrace.writers.layout import width

@@ -186,3 +186,68 @@ def test_numbers_are_not_compared_with_classes(make: Any) -> None:
     graph = {"parameters": {"x": 1.0}, "graph": {"f": "x**2"}, "optimizer": {"type": "sgd", "learning_rate": 0.1}}
     with pytest.raises(SpecError, match="there are no targets"):
         make({**graph}, batch_size="all", metrics=["rmse"]).run()
+
+
+def scaled_network(metrics: list[Any], scale: Any = "standard") -> dict[str, Any]:
+    document = line_network((ROWS[:, :2] * 40 + 5).tolist())
+    document["data"] |= {"scale": {"targets": scale}, "split": {"validation": 4, "test": 3, "order": "given"}}
+    return document
+
+
+@pytest.mark.parametrize("scale", ["standard", "min_max", {"divide": 8}])
+def test_errors_of_scaled_targets_in_the_units_of_the_file(make: Any, scale: Any) -> None:
+    """Scaling undone by hand: y·s + m against the numbers of the file, on each part of the rows."""
+    trace = make(scaled_network([], scale), metrics=["rmse", "log_rmse"]).run()
+    file = ROWS[:, :2] * 40 + 5
+    first = file[:7]  # 14 rows, of which the last three are the test's and four before them validate
+    if scale == "standard":
+        m, s = first.mean(0), first.std(0)
+    elif scale == "min_max":
+        m, s = first.min(0), first.max(0) - first.min(0)
+    else:
+        m, s = numpy.zeros(2), numpy.full(2, 8.0)
+    for part, rows in (("training", range(7)), ("validation", range(7, 11)), ("test", range(11, 14))):
+        y = outputs(trace, list(rows), trace.count)
+        found = trace.metrics[part]
+        scaled = math.sqrt((((file[list(rows)] - m) / s - y) ** 2).mean())
+        errors = math.sqrt(((file[list(rows)] - (y * s + m)) ** 2).mean())
+        logs = numpy.log(file[list(rows)]) - numpy.log(numpy.maximum(y * s + m, 1.0))
+        assert found["rmse"][-1] == pytest.approx(scaled, rel=1e-12)
+        assert found["file_rmse"][-1] == pytest.approx(errors, rel=1e-12)
+        assert found["log_rmse"][-1] == pytest.approx(math.sqrt((logs**2).mean()), rel=1e-12)
+    assert {len(column) for column in trace.metrics["test"].values()} == {1}
+    assert {len(column) for column in trace.metrics["validation"].values()} == {5}
+
+
+def test_which_units_stand_on_the_page(make: Any, command: Command, tmp_path: Path) -> None:
+    make(scaled_network([]), metrics=["rmse"])
+    page = command("run", tmp_path / "net.yaml").out
+    assert "rmse: √(Σ (t - y)²/n), t and y scaled" in page
+    assert "rmse, file: √(Σ (t - y)²/n), t and y in the units of the file (scaling undone)" in page
+    assert "METRICS, TEST ROWS" in page and "The rows of the test are looked at here only" in page
+    plain = make(line_network((ROWS[:, :2] * 4 + 0.5).tolist()), metrics=["rmse"])
+    assert "scaled" not in plain.run().text() and "file_rmse" not in plain.run().metrics["training"]
+
+
+def test_parts_are_not_mixed_up(make: Any) -> None:
+    """Every row of a part has its own error, so that another row would give another number."""
+    document = line_network([[10.0**n, 0.0] for n in range(14)])
+    document["data"]["split"] = {"validation": 4, "test": 3, "seed": 2}
+    document["optimizer"]["learning_rate"] = 0
+    trace = make(document, metrics=["rmse"]).run()
+    parts = trace.assembly(1).parts
+    assert sorted([*parts.training, *parts.validation, *parts.test]) == list(range(14))
+    for part in ("training", "validation", "test"):
+        rows = list(getattr(parts, part))
+        y = ROWS[rows] @ numpy.array([[1, 2, 3], [3, 2, 1]]).T + 1
+        t = numpy.array([[10.0**n, 0.0] for n in rows])
+        assert trace.metrics[part]["rmse"][-1] == pytest.approx(math.sqrt(((t - y) ** 2).mean()), rel=1e-12)
+
+
+def test_metrics_are_of_the_parameters_themselves_under_lookahead(make: Any) -> None:
+    document = line_network((ROWS[:, :2] * 4 + 0.5).tolist())
+    document["optimizer"] |= {"momentum": 0.9, "nesterov": "lookahead"}
+    trace = make(document, metrics=["rmse"]).run()
+    rows = list(trace.assembly(1).parts.training)
+    squares = ((outputs(trace, rows, 15) - (ROWS[:, :2] * 4 + 0.5)[rows]) ** 2).mean()
+    assert trace.metrics["training"]["rmse"][-1] == pytest.approx(math.sqrt(squares), rel=1e-12)

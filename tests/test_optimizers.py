@@ -209,6 +209,63 @@ def test_as_pytorch(name: str, network: str) -> None:
     agree(NETWORKS[network](ours), torch_runs(network, theirs))
 
 
+BOTH: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    "momentum": ({}, "SGD", {"momentum": 0.9}),
+    "adagrad": ({}, "Adagrad", {}),
+    "rmsprop": ({"centered": True, "momentum": 0.3, "epsilon": 1e-3}, "RMSprop",
+                {"centered": True, "momentum": 0.3, "eps": 1e-3}),
+    "adadelta": ({}, "Adadelta", {}),
+    "amsgrad": ({}, "Adam", {"amsgrad": True}),
+    "adamw": ({}, "AdamW", {}),
+    "adamax": ({}, "Adamax", {}),
+    "nadam": ({}, "NAdam", {}),
+    "radam": ({}, "RAdam", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("kind", BOTH)
+def test_decay_maximize_and_a_schedule_together(kind: str, network: str) -> None:
+    """The decay is taken from the sign's side that PyTorch takes it from, and with the rate of the schedule."""
+    ours, name, theirs = BOTH[kind]
+    document = NETWORKS[network]({
+        "type": kind, "learning_rate": 0.002, "weight_decay": 0.05, "maximize": True,
+        "schedule": {"type": "step", "step_size": 9, "gamma": 0.7}, **ours,
+    })  # fmt: skip
+    expected = torch_runs(
+        network,
+        lambda o, p: getattr(o, name)(p, lr=0.002, weight_decay=0.05, maximize=True, **theirs),
+        schedule=lambda s, o: s.StepLR(o, 9, 0.7),
+    )
+    agree(document, expected)
+
+
+def test_a_learning_rate_inside_stays_in_the_velocity_when_the_rate_changes() -> None:
+    """v = μ·v - η·g keeps the old rates, so that with a schedule the two forms are no longer the same."""
+
+    def step(w: Any, g: Any, t: int, memory: dict[str, Any]) -> Any:
+        memory["v"] = 0.9 * memory.get("v", 0 * w) - 0.02 * 0.5 ** ((t - 1) // 5) * g
+        return w + memory["v"]
+
+    schedule = {"type": "step", "step_size": 5, "gamma": 0.5}
+    options = {"type": "momentum", "learning_rate": 0.02, "schedule": schedule}
+    agree(quadratic({**options, "momentum_form": "learning_rate_inside"}), by_hand(step))
+    plain = trace(quadratic(options)).final["parameters"]["u"]
+    assert abs(plain - by_hand(step)["u"]) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["sgd", "momentum", "nesterov", "adam", "lion", "rprop"])
+def test_frozen_parameters_stay_and_have_no_state(kind: str) -> None:
+    document = dense({"type": kind, "learning_rate": 0.01, "weight_decay": 0.1 if kind != "rprop" else 0.0}, 5)
+    document["layers"][0]["trainable"] = {"weights": False}
+    document["layers"][1]["trainable"] = False
+    found = trace(document)
+    for id in ("h.W", "o.W", "o.b"):
+        assert found.final["parameters"][id] == START[id]
+        assert not [node.id for node in found.assembly(1).graph.nodes if node.id.endswith(f".{id}")]
+    assert found.final["parameters"]["h.b"] != START["h.b"]
+
+
 def test_every_type_is_tried() -> None:
     tried = {ours["type"] for ours, _ in CASES.values()}
     assert tried | {"lion"} == set(OPTIMIZERS)
@@ -398,6 +455,56 @@ def test_epsilon_outside_of_adadeltas_roots() -> None:
         return w - change
 
     agree(quadratic({"type": "adadelta", "epsilon": 0.01, "epsilon_at": "outside"}), by_hand(step))
+
+
+@pytest.mark.parametrize("place", ["outside", "inside"])
+def test_nadam_with_its_epsilon(place: str) -> None:
+    def step(w: Any, g: Any, t: int, memory: dict[str, Any]) -> Any:
+        m, v = moments(w, g, memory)
+        now, following = (0.9 * (1 - 0.5 * 0.96 ** (k * 0.004)) for k in (t, t + 1))
+        memory["product"] = memory.get("product", 1.0) * now
+        root = v / (1 - 0.999**t)
+        root = np.sqrt(root) + 0.01 if place == "outside" else np.sqrt(root + 0.01)
+        return w - 0.1 * ((1 - now) / (1 - memory["product"]) * g
+                          + following / (1 - memory["product"] * following) * m) / root  # fmt: skip
+
+    agree(quadratic({"type": "nadam", "learning_rate": 0.1, "epsilon": 0.01, "epsilon_at": place}), by_hand(step))
+
+
+@pytest.mark.parametrize("place", ["uncorrected", "outside", "inside"])
+def test_radam_with_its_epsilon(place: str) -> None:
+    """PyTorch's is beside the uncorrected root; until the variance can be rectified, plain corrected momentum."""
+
+    def step(w: Any, g: Any, t: int, memory: dict[str, Any]) -> Any:
+        m, v = moments(w, g, memory)
+        m = m / (1 - 0.9**t)
+        most = 2 / (1 - 0.999) - 1
+        length = most - 2 * t * 0.999**t / (1 - 0.999**t)
+        if length <= 5:
+            return w - 0.1 * m
+        rectified = np.sqrt((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length))
+        if place == "uncorrected":
+            return w - 0.1 * m * rectified * np.sqrt(1 - 0.999**t) / (np.sqrt(v) + 0.01)
+        v = v / (1 - 0.999**t)
+        return w - 0.1 * m * rectified / (np.sqrt(v) + 0.01 if place == "outside" else np.sqrt(v + 0.01))
+
+    agree(quadratic({"type": "radam", "learning_rate": 0.1, "epsilon": 0.01, "epsilon_at": place}), by_hand(step))
+
+
+@pytest.mark.parametrize("place", ["outside", "inside", "uncorrected"])
+def test_amsgrad_keeps_the_largest_whatever_the_place(place: str) -> None:
+    """As PyTorch: the largest of the uncorrected v, corrected when it is used."""
+
+    def step(w: Any, g: Any, t: int, memory: dict[str, Any]) -> Any:
+        m, v = moments(w, g, memory)
+        memory["largest"] = np.maximum(memory.get("largest", 0 * w), v)
+        m, most = m / (1 - 0.9**t), memory["largest"]
+        if place == "uncorrected":
+            return w - 0.1 * np.sqrt(1 - 0.999**t) * m / (np.sqrt(most) + 0.01)
+        most = most / (1 - 0.999**t)
+        return w - 0.1 * m / (np.sqrt(most) + 0.01 if place == "outside" else np.sqrt(most + 0.01))
+
+    agree(quadratic({"type": "amsgrad", "learning_rate": 0.1, "epsilon": 0.01, "epsilon_at": place}), by_hand(step))
 
 
 def test_nadam_and_radam_with_epsilon_elsewhere() -> None:

@@ -468,6 +468,8 @@ PRINTED: dict[str, list[tuple[str, Any, float]]] = {
     ],
     # Dive into Deep Learning; its other learning rates are in test_d2l_learning_rates
     "d2l-gd-1d": [("final parameters x", 0.060466, DIGITS[6])],
+    "rashid-error-split": [("hidden", [0.42, 0.88], 1e-12), ("first", [0.362, 0.938], 1e-12)],
+    "tf-zygote-derivatives": [("grad.a", 6, EXACT), ("grad.b", [4, 108], EXACT), ("grad.c", [32, 14], EXACT)],
 }
 
 

@@ -60,16 +60,27 @@ def _norms(name: str, id: str) -> list[float]:
 
 
 def test_the_gradient_vanishes_through_sigmoids_alone() -> None:
-    """The same weights three times: only what the error passes on its way back differs."""
+    """The same weights four times: only what the error passes on its way back differs."""
     sigmoid, relu = _norms("vanishing-sigmoid", "grad.h{}.a"), _norms("vanishing-relu", "grad.h{}.a")
-    residual = _norms("vanishing-residual", "grad.r{}.y")
+    residual, normed = _norms("vanishing-residual", "grad.r{}.y"), _norms("vanishing-batch-norm", "grad.n{}.a")
     factors = [below / above for below, above in itertools.pairwise(sigmoid)]
     assert all(factor < 1 / 4 for factor in factors)  # σ' is at most 1/4, the weights are about 1
     assert sigmoid[0] / sigmoid[-1] < 2e-4
     assert relu[0] / relu[-1] > 0.2
     assert 1 < residual[0] / residual[-1] < 1.5
-    weights = [_norms(name, "h{}.W") for name in ("vanishing-sigmoid", "vanishing-relu", "vanishing-residual")]
-    assert weights[0] == weights[1] == weights[2]
+    assert normed[0] / normed[-1] > 0.2
+    names = [f"vanishing-{kind}" for kind in ("sigmoid", "relu", "residual", "batch-norm")]
+    weights = [_norms(name, "h{}.W") for name in names]
+    assert weights.count(weights[0]) == 4
+    assert len({str(bptrace.load(name).run()["x"]) for name in names}) == 1
+
+
+def test_batch_norm_divides_by_the_small_spread_of_sigmoids() -> None:
+    """Its factor γ/√(σ² + ε) is more than 3 in each layer but the first, against σ' of at most 1/4."""
+    trace = bptrace.load("vanishing-batch-norm").run()
+    for k in range(2, 7):
+        factor = 1 / np.sqrt(np.array(trace[f"n{k}.var"]) + 1e-5)
+        assert (factor > 3).all(), k
 
 
 # dropout

@@ -141,7 +141,7 @@ def test_every_flag_is_documented() -> None:
 
 
 def test_exit_codes() -> None:
-    from bptrace.cli.app import INTERRUPTED
+    from bptrace.cli.start import INTERRUPTED
     from bptrace.errors import RunError, SpecError, UsageError
 
     documented = [int(code) for code in keys(tables(section("## Commands"))[2])]

@@ -54,24 +54,10 @@ def compare(text: str) -> tuple[Computed, TorchNetwork]:
     return ours, theirs
 
 
-ELSEWHERE = {
-    "conv2d": "test_convolution.py", "conv_transpose2d": "test_convolution.py", "max_pool": "test_pooling.py",
-    "avg_pool": "test_pooling.py", "rnn": "test_recurrent.py", "lstm": "test_recurrent.py",
-    "gru": "test_recurrent.py", "embedding": "test_recurrent.py", "batch_norm": "test_published_normalisation.py",
-    "layer_norm": "test_normalisation.py",
-    "self_attention": "test_attention.py", "cross_attention": "test_attention.py",
-    "multi_head_attention": "test_attention.py", "positional_encoding": "test_attention.py",
-}  # fmt: skip
-"""Layers that the interpreter does not know, and the tests that give them to PyTorch's own modules."""
-
-
 @pytest.mark.parametrize("path", bundled(), ids=lambda path: path.stem)
 def test_bundled_network(path: Path) -> None:
     text = inlined(path)
-    unknown = layer_types(text) - KNOWN_LAYERS
-    assert unknown <= set(ELSEWHERE), "teach tests/support/torch_network.py these layers"
-    if unknown:
-        pytest.skip(", ".join(f"{kind} is compared with PyTorch in {ELSEWHERE[kind]}" for kind in sorted(unknown)))
+    assert layer_types(text) <= KNOWN_LAYERS, "teach tests/support/torch_layers.py these layers"
     ours, theirs = compare(text)
     trainable = {node.id for node in ours.assembly.trainable}
     assert trainable <= set(theirs.leaves)

@@ -18,6 +18,7 @@ from support.scratch import bound  # noqa: E402
 from support.torch_network import ACTIVATIONS, LOSSES  # noqa: E402
 
 from bptrace.ops.contract import Contract  # noqa: E402
+from bptrace.ops.log_sum_exp import LogSumExp  # noqa: E402
 from bptrace.ops.reduction import Extreme, Mean, Total  # noqa: E402
 from bptrace.ops.softmax import LogSoftmax, Softmax  # noqa: E402
 
@@ -247,6 +248,7 @@ COUNTERPARTS: dict[str, Any] = {
     "masked": lambda op, mask, x: x.masked_fill(mask.detach() == 0, -torch.inf),
     "sinusoid": _sinusoid,
     "log_softmax": lambda op, x: torch.log_softmax(x, op.axis),
+    "log_sum_exp": lambda op, x: torch.logsumexp(x, op.axes),
     "penalty": _penalty,
     "sigmoid_from_argument": lambda op, x: torch.sigmoid(x),
     "tanh_from_argument": lambda op, x: torch.tanh(x),
@@ -347,6 +349,8 @@ def test_reductions_over_all_axes(axes: tuple[int, ...]) -> None:
     words = ("place",) * len(axes)
     compare(Total(axes, words), (x,), lambda x: torch.sum(x, axes))
     compare(Mean(axes, words), (x,), lambda x: torch.mean(x, axes))
+    compare(LogSumExp(axes, words), (x,), lambda x: torch.logsumexp(x, axes))
+    compare(LogSumExp(axes, words), (500 * x,), lambda x: torch.logsumexp(x, axes))
     compare(Extreme(axes, words), (x,), lambda x: torch.amax(x, axes))
     compare(Extreme(axes, words, True), (x,), lambda x: torch.amin(x, axes))
 

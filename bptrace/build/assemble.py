@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from bptrace.build.builder import Builder
 from bptrace.build.data import DataRows, Parts, Table, data_rows
-from bptrace.build.expressions import build_graph
 from bptrace.build.losses import Losses
 from bptrace.build.names import common_prefix
 from bptrace.errors import Problem, SpecError
@@ -72,6 +71,7 @@ def assemble(
     Raises `SpecError` with every problem of shapes, names and references.
     """
     problems: list[Problem] = []
+    _check_mask(spec, problems)
     data = data_rows(spec, problems)
     found = data.tables
     count = len(next(iter(found.values())).rows) if found else 1
@@ -89,6 +89,15 @@ def assemble(
         data,
         builder.layers,
     )  # fmt: skip
+
+
+def _check_mask(spec: Spec, problems: list[Problem]) -> None:
+    """What a mask from the Fisher information needs of the rest of the network."""
+    optimizer = spec.network.optimizer
+    if optimizer is not None and optimizer.mask is not None and optimizer.mask.from_data:
+        from bptrace.optimizers.fisher import task_complaints  # few networks have such a mask
+
+        problems += [spec.positions.complaint(complaint) for complaint in task_complaints(spec.network)]
 
 
 class _Assembler:
@@ -181,6 +190,8 @@ class _Assembler:
             )
             builder.outputs[name] = node
             builder.trainable.append(node)
+        from bptrace.build.expressions import build_graph  # not needed for layers
+
         build_graph(builder)
         if builder.problems:
             return None

@@ -6,6 +6,7 @@ problem with its place in the YAML, so that all are reported at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,8 @@ class Builder:
             return None
         self.titles[name] = title
         self.outputs[name] = output
+        if output.inline:
+            self.graph.views.add(output)
         return output
 
     def names(self, layer: LayerSpec, path: Path, parts: tuple[str, ...]) -> LayerNames:
@@ -160,7 +163,7 @@ class Builder:
             self.problem(at, f"{id} would have {text} = {size:,} elements", f"at most {LARGEST_PARAMETER:,}")
             size, shape = 0, (0,) * len(shape)
         if given is None:
-            values = self.drawer.draw(id, size, fan, part not in ("weights", "recurrent"), layer.initializer)
+            values = self._drawn(id, shape, fan, part, layer, path)
             self.drawn.append(id)
         elif isinstance(given, float):
             values = [given] * size
@@ -196,6 +199,14 @@ class Builder:
             )  # fmt: skip
         return node
 
+    def _drawn(self, id: str, shape: Shape, fan: Fan, part: str, layer: LayerSpec, path: Path) -> list[float]:
+        try:
+            return self.drawer.draw(id, shape, fan, part not in ("weights", "recurrent"), layer.initializer)
+        except ValueError as error:
+            at = (*path, "initializer") if layer.initializer is not None else ("initializer",)
+            self.problem(at, f"{id}: {error}", "another type")
+            return [0.0] * math.prod(shape)
+
     def state(self, id: str, shape: Shape, given: Any, at: Path, **rest: Any) -> Node:
         """The leaf of a layer's initial state (samples, units): a number, one row for all, or a row a sample.
 
@@ -216,7 +227,8 @@ class Builder:
         return node
 
     def like(self, id: str, subject: Node, given: Any, at: Path, **rest: Any) -> Node:
-        """A data leaf in the shape of a node: a number, one row for all samples, or a row a sample.
+        """A data leaf in the shape of a node: a number, one row for all samples (of a sequence one for all
+        time steps too), or a row a sample.
 
         A row a sample is data, so that a batch takes its own.
         """
@@ -229,6 +241,8 @@ class Builder:
         elif shape_of(given) == one:
             numbers, count = _leaves(given), subject.shape[sample]
             values = [number for number in numbers for _ in range(count)] if sample else numbers * count
+        elif shape_of(given) == one[-1:] and subject.axes[-1] in ("unit", "input"):
+            values = _leaves(given) * (subject.size // one[-1])
         elif shape_of(given) == whole:
             rows = [list(row) for row in zip(*given, strict=True)] if sample else [_leaves(row) for row in given]
             self.tables[id] = Table(id, "mask", rows, one, columns=bool(sample))

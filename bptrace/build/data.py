@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 NAMED = {"inputs": "x", "targets": "t"}
 MOST_NAMES = 16
 """Columns of a file up to which each has a name of its own on the page."""
+MOST_CONSTANT = 8
+"""Columns of one array that do not vary of which each is reported."""
 FEW_DECIMALS = 9
 """Decimals of a scaled number up to which it is written as short as a given one."""
 
@@ -104,7 +107,13 @@ def _data_rows(spec: Spec, problems: list[Problem]) -> DataRows:
     if problems or not found:
         return DataRows(found, Parts(range(next(iter(counts.values()), 1))), spec.source)
     found = _chosen_rows(spec, data, found, problems)
-    parts = _parts(spec, data, len(next(iter(found.values())).rows), problems)
+    parts = _parts(spec, data, found, problems)
+    size, trained = spec.network.training.batch_size, len(parts.training)
+    if size != "all" and size > trained and not problems:
+        said = f"{size:,} samples a batch, and {trained:,} rows are trained on"
+        problems.append(spec.problem(("training", "batch_size"), said, f"all, or 1 to {trained:,}"))
+    if not problems:
+        _check_classes(spec, data, found, parts, problems)
     constants: dict[str, tuple[int, float]] = {}
     if not problems:
         for name, table in found.items():
@@ -212,11 +221,12 @@ def _chosen_rows(spec: Spec, data: Data, found: dict[str, Table], problems: list
     return {name: replace(table, rows=table.rows[first - 1 : last]) for name, table in found.items()}
 
 
-def _parts(spec: Spec, data: Data, count: int, problems: list[Problem]) -> Parts:
+def _parts(spec: Spec, data: Data, found: dict[str, Table], problems: list[Problem]) -> Parts:
     """The rows trained on, validated and tested with."""
+    count = len(next(iter(found.values())).rows)
     if data.split is None and data.folds is None:
         return Parts(range(count))
-    from bptrace.data.split import fold, order_of, rows_of, split
+    from bptrace.data.split import fold, order_of, rows_of, split, stratified
 
     chosen = data.split or data.folds
     assert chosen is not None
@@ -234,6 +244,11 @@ def _parts(spec: Spec, data: Data, count: int, problems: list[Problem]) -> Parts
         problems.append(spec.problem(("data", "split"), said, "fewer"))
         return Parts(range(count))
     training, validation, test = split(order, sizes["validation"], sizes["test"])
+    if data.split is not None and data.split.stratify:
+        classes = _classes(spec, found, problems)
+        if classes:
+            training, validation, test = stratified(order, classes, data.split.validation, data.split.test)
+        order, left = [*training, *validation, *test], count - len(test)
     if data.folds is not None:
         if data.folds.count > left:
             said = f"{data.folds.count:,} folds of {left:,} rows"
@@ -241,6 +256,35 @@ def _parts(spec: Spec, data: Data, count: int, problems: list[Problem]) -> Parts
             return Parts(range(count))
         training, validation = fold(order[:left], data.folds.count, data.folds.hold_out)
     return Parts(training, validation, test)
+
+
+def _classes(spec: Spec, found: dict[str, Table], problems: list[Problem]) -> list[tuple[float, ...]]:
+    """The class of each row, by which a split is stratified; none where the targets are numbers."""
+    table = next((table for table in found.values() if table.kind == "targets"), None)
+    classes = [tuple(row) for row in table.rows] if table is not None else []
+    sizes = Counter(classes)
+    alone = next((n for n, own in enumerate(classes) if sizes[own] == 1), None) if classes else 0
+    if alone is not None:
+        said = f"no other row is of the class of row {alone + 1}" if classes else "no targets"
+        problems.append(spec.problem(("data", "split", "stratify"), said, "targets that are classes"))
+        return []
+    return classes
+
+
+def _check_classes(
+    spec: Spec, data: Data, found: dict[str, Table], parts: Parts, problems: list[Problem]
+) -> None:
+    """Refuse classes among the targets that no row trained on has: nothing could be learnt of them."""
+    columns = spec.source.classes if spec.source else {}
+    for table in found.values():
+        for k, label in enumerate(table.labels if table.kind == "targets" else ()):
+            if not table.one_hot[k] or any(table.rows[n][k] for n in parts.training):
+                continue
+            column = next(name for name in columns if label.startswith(f"{name}_"))
+            said = f"no row that is trained on is of the class {label.removeprefix(f'{column}_')} of {column}"
+            path = ("data", "categories", column) if isinstance(data.categories.get(column), tuple) else ("data",)
+            expected = "at least one row of each class (other rows, or split: {..., stratify: true})"
+            problems.append(spec.problem(path, said, expected))
 
 
 def _finished(
@@ -266,6 +310,15 @@ def _finished(
     from bptrace.data.scaling import scaling
 
     kind = wanted if isinstance(wanted, str) else wanted.divide
+    if data.scale.constant == "refuse" and isinstance(kind, str):
+        from bptrace.data.scaling import unvarying
+
+        for k in unvarying(table.rows, parts.training, table.one_hot)[:MOST_CONSTANT]:
+            column = table.labels[k] if table.labels else f"column {k + 1}"
+            value = table.rows[parts.training[0]][k]
+            said = f"{column} is {value:g} in every row that is trained on: {kind} divides by 0"
+            expected = "a column that varies, or scale: {..., constant: keep}"
+            problems.append(spec.problem(("data", "scale", table.kind), said, expected))
     made = scaling(kind, table.rows, parts.training, table.one_hot)
     rows = [made.scaled(row) for row in table.rows]
     return replace(table, rows=rows, unscaled=table.rows, scaling=made, long=_long(rows))

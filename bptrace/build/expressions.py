@@ -18,6 +18,7 @@ from bptrace.ops.activations import Abs, Cos, Exp, Log, Sin, Sqrt
 from bptrace.ops.arithmetic import Add, Copy, Divide, Multiply, Pointwise, Power, Scale, Subtract
 from bptrace.ops.contract import Contract
 from bptrace.ops.leaves import Fill
+from bptrace.ops.log_sum_exp import LogSumExp
 from bptrace.ops.reduction import Extreme, Mean, Reduction, Total
 from bptrace.ops.selection import Larger, Take, Where
 from bptrace.ops.shaping import Concat, Expand, Reshape, Transpose, View
@@ -26,7 +27,7 @@ from bptrace.spec.expression import Binary, Call, Expression, Literal, Name, Una
 
 BINARY: dict[str, type[Pointwise]] = {"+": Add, "-": Subtract, "*": Multiply, "/": Divide, "**": Power}
 UNARY: dict[str, type[Op]] = {**FUNCTIONS, "exp": Exp, "log": Log, "sqrt": Sqrt, "abs": Abs, "sin": Sin, "cos": Cos}
-REDUCTIONS: dict[str, type[Reduction]] = {"sum": Total, "mean": Mean}
+REDUCTIONS: dict[str, type[Reduction]] = {"sum": Total, "mean": Mean, "logsumexp": LogSumExp}
 
 
 def build_graph(builder: Builder) -> None:
@@ -164,7 +165,7 @@ class _Expressions:
         if name in ("max", "min") and len(arguments) == 2:
             a, b = self.broadcast(arguments, column)
             return self.add(Larger(name == "min", self.builder.conventions.ties), a, b, last=last, column=column)
-        if name in ("sum", "mean", "max", "min"):
+        if name in (*REDUCTIONS, "max", "min"):
             return self.reduction(name, first, options, last, column)
         if name in UNARY:
             return self.add(self.unary(name, options, first), first, last=last, column=column)
@@ -198,14 +199,16 @@ class _Expressions:
         if issubclass(kind, AlongAxis):
             if not operand.shape:
                 raise _MisfitError(f"{name} of a single number", 0)
-            return kind(int(options.get("axis", len(operand.shape) - 1)) % len(operand.shape))
+            return kind(self.axis({"axis": -1, **options}, len(operand.shape), name, 0))
         known = CONSTANTS.get(name, {})
         return kind(**{known[key]: float(value) for key, value in options.items() if key in known})
 
     def reduction(self, name: str, operand: Node, options: dict[str, Any], last: bool, column: int) -> Node:
         rank = len(operand.shape)
         given = options.get("axis")
-        axes = tuple(range(rank)) if given is None else tuple(sorted(axis % rank for axis in _tuple(given)))
+        axes = tuple(range(rank))
+        if given is not None and axes:
+            axes = tuple(sorted({self.axis({"axis": axis}, rank, name, column) for axis in _tuple(given)}))
         if not axes:
             raise _MisfitError(f"{name} of a single number", column)
         # rows and columns of a matrix are no places of an image that a window lies over

@@ -17,7 +17,6 @@ from bptrace.ops.activations import Sigmoid
 from bptrace.ops.arithmetic import Add, Scale
 from bptrace.ops.penalty import PenaltySum
 from bptrace.ops.reduction import Mean, Total
-from bptrace.ops.sequence import Pick
 from bptrace.ops.softmax import Softmax
 from bptrace.spec.words import LOSSES_OF_CLASSES, LOSSES_WITHOUT_TARGETS
 
@@ -125,6 +124,8 @@ class Losses:
         self, spec: LossSpec, prefix: str, value: Node, symbol: Own, mean_outputs: bool, mean_samples: bool
     ) -> None:
         """What each time step of a sequence has in the loss: `loss@t`, which add up to it."""
+        from bptrace.ops.sequence import Pick  # few losses have time steps
+
         _, count, *others = value.shape
         factor = Fraction(repr(spec.weight)) / (math.prod((count, *others)) if mean_outputs else 1)
         for t in range(1, count + 1):

@@ -6,6 +6,7 @@ answers at once.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -24,6 +25,8 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 50)
     # pydantic would search every installed distribution for plugins, of which we use none
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    from bptrace.cli.app import run_app
+    from bptrace.cli.start import start
 
-    sys.exit(run_app())
+    # at the exit too: a last search for cycles among all that is left would take longer than a short run
+    atexit.register(gc.freeze)
+    sys.exit(start())

@@ -1,17 +1,13 @@
-"""The Typer app: gathers the commands, turns our errors into messages and exit codes."""
+"""The Typer app: gathers the commands. It reads what `bptrace.cli.plain` leaves to it."""
 
 from __future__ import annotations
-
-import signal
-import sys
 
 import typer
 
 from bptrace import __version__
-from bptrace.cli import compare, diagnose, examples, explain, export, new, run, schema, step
-from bptrace.errors import BptraceError
-
-INTERRUPTED = 130
+from bptrace.cli import compare, diagnose, examples, new, schema
+from bptrace.cli.plain import PLAIN, command_of
+from bptrace.cli.typed import typer_function
 
 app = typer.Typer(
     name="bptrace",
@@ -37,30 +33,7 @@ def _root(
     pass
 
 
-for command in (run, step, export, explain, diagnose, compare, examples, new, schema):
+for name in PLAIN:
+    app.command()(typer_function(command_of(name)))
+for command in (diagnose, compare, examples, new, schema):
     command.add_to(app)
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-def run_app() -> int:
-    """Run the command line; returns the exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        app(standalone_mode=True)
-    except BptraceError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        from bptrace.cli.output import abandon_stdout
-
-        abandon_stdout()
-        return 1
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
-    return 0

@@ -27,8 +27,8 @@ def needs_ascii(destination: str | None) -> bool:
     return False
 
 
-def write(chunks: Iterable[str], destination: str | None, *, inputs: Iterable[str] = ()) -> None:
-    """Write text to standard output (None, `-`) or to a file, which replaces another only when whole.
+def write(chunks: Iterable[str | bytes], destination: str | None, *, inputs: Iterable[str] = ()) -> None:
+    """Write to standard output (None, `-`) or to a file, which replaces another only when whole.
 
     Raises `UsageError` where the file is one of the inputs or a folder.
     """
@@ -38,10 +38,13 @@ def write(chunks: Iterable[str], destination: str | None, *, inputs: Iterable[st
         write_file(destination, chunks, inputs=inputs)
 
 
-def _print(chunks: Iterable[str]) -> None:
+def _print(chunks: Iterable[str | bytes]) -> None:
     """Write to standard output. A full disk is no bug, so it is reported; a closed pipe passes through."""
     for block in in_blocks(chunks):
         try:
+            if isinstance(block, bytes):
+                sys.stdout.buffer.write(block)
+                continue
             try:
                 sys.stdout.write(block)
             except UnicodeEncodeError:  # a format that has no ASCII forms

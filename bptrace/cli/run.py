@@ -2,55 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
-import typer
-
-from bptrace.cli import options as o
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command()(run)
+from bptrace.cli import page
+from bptrace.cli.flags import Command, NetFlags
+from bptrace.errors import UsageError
 
 
-def run(
-    net: o.Net,
-    iterations: o.Iterations = None,
-    show: o.Show = None,
-    only: o.Only = "",
-    phase: o.Phase = "",
-    digits: o.Digits = "9",
-    exact: o.Exact = False,
-    max_rows: o.MaxRows = "20",
-    max_terms: o.MaxTerms = "8",
-    lang: o.Lang = None,
-    width: o.Width = None,
-    color: o.Color = "auto",
-    output: o.Output = None,
-    format: o.Format = None,
-    set: o.Sets = None,
-    save: o.Save = None,
-    from_: o.From = None,
-    record: o.Record = None,
-    memory: o.Memory = None,
-    trace: o.Rows = None,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-    json: o.Json = False,
-) -> None:
+def run(given: NetFlags) -> None:
     """Run the training that the YAML describes and print the working of the iterations chosen."""
     from bptrace.cli.trace import Request
 
-    flags = o.page_flags(
-        digits=digits, max_rows=max_rows, max_terms=max_terms, lang=lang, width=width, color=color, only=only,
-        phase=phase, to_terminal=output is None,
+    flags = page.page_flags_of(given, to_terminal=given.output is None)
+    request = Request(
+        given.net, given.iterations, given.show, "1,last", given.exact, given.sets, given.save, given.from_,
+        given.record, given.memory, given.trace,
     )  # fmt: skip
-    request = Request(net, iterations, show, "1,last", exact, tuple(set or ()), save, from_, record, memory, trace)
-    print_trace(request, flags, output, "json" if json else format, "text", quiet=quiet, verbose=verbose)
+    kind = "json" if given.json else given.format
+    print_trace(request, flags, given.output, kind, "text", quiet=given.quiet, verbose=given.verbose)
+
+
+COMMAND = Command(
+    "run", run, NetFlags,
+    ("net", "iterations", "show", "only", "phase", "digits", "exact", "max_rows", "max_terms", "lang", "width", "color",
+     "output", "format", "set", "save", "from_", "record", "memory", "trace", "quiet", "verbose", "json"),
+)  # fmt: skip
 
 
 def print_trace(
-    request: object, flags: o.PageFlags, destination: str | None, format: str | None, default: str, *, quiet: bool,
+    request: object, flags: page.PageFlags, destination: str | None, format: str | None, default: str, *, quiet: bool,
     verbose: bool,
 ) -> None:  # fmt: skip
     """Run, write, and say on standard error what was written; a run that stopped fails afterwards."""
@@ -60,7 +41,10 @@ def print_trace(
 
     assert isinstance(request, trace.Request)
     kind = export.format_of(destination, format, default)
-    whole = export.FORMATS[kind].whole and request.show is None
+    chosen = export.FORMATS[kind]
+    if chosen.binary and destination in (None, "-") and sys.stdout.isatty():
+        raise UsageError(f"--format {kind} is nothing for a terminal; name a file with -o FILE")
+    whole = chosen.whole and request.show is None
     request = replace(
         request, default_show="all" if whole else request.default_show, quiet=quiet, partial=True
     )
@@ -71,10 +55,11 @@ def print_trace(
         from bptrace.cli.paint import painter
 
         paint = painter()
-    style = o.page_style(flags, request.net, ascii_only, paint)
+    style = page.page_style(flags, request.net, ascii_only, paint)
     output.write(export.chunks(made, kind, iterations, style), destination, inputs=made.spec.files)
     if destination not in (None, "-"):
-        output.note(f"wrote {destination}", quiet)
+        remark = f": {chosen.remark(made)}" if chosen.remark else ""
+        output.note(f"wrote {destination}{remark}", quiet)
     if verbose:
         output.note(f"{made.count} iterations, engine: {made.engine}", quiet)
     if made.stopped is not None:

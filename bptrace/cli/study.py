@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bptrace.cli import output
-from bptrace.cli.options import PageFlags
+from bptrace.cli.page import PageFlags
 from bptrace.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from bptrace.report.study import Item, StudyStyle
     from bptrace.study.comparison import Comparison
+    from bptrace.study.curvature import Curvature
     from bptrace.study.diagnosis import Diagnosis
 
 FORMATS = {"text": (".txt",), "markdown": (".md", ".markdown"), "json": (".json",), "csv": (".csv",)}
@@ -39,7 +40,7 @@ def format_of(destination: str | None, given: str | None, json: bool) -> str:
 
 
 def write(
-    study: Comparison | Diagnosis, page: tuple[list[Item], StudyStyle], kind: str, destination: str | None,
+    study: Comparison | Curvature | Diagnosis, page: tuple[list[Item], StudyStyle], kind: str, destination: str | None,
     flags: PageFlags, inputs: Sequence[str], quiet: bool,
 ) -> None:  # fmt: skip
     """Write a study in a format."""
@@ -49,7 +50,7 @@ def write(
 
 
 def _chunks(
-    study: Comparison | Diagnosis, page: tuple[list[Item], StudyStyle], kind: str, destination: str | None,
+    study: Comparison | Curvature | Diagnosis, page: tuple[list[Item], StudyStyle], kind: str, destination: str | None,
     flags: PageFlags,
 ) -> Iterator[str]:  # fmt: skip
     if kind == "json":

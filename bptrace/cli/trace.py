@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bptrace.cli import output
-from bptrace.cli.options import read_stdin, shown
+from bptrace.cli.page import read_stdin, shown
 from bptrace.cli.progress import Watch
 from bptrace.errors import UsageError
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bptrace.cli.options import PageFlags, page_style
+from bptrace.cli.page import PageFlags, page_style
 from bptrace.cli.trace import Request, run
 
 if TYPE_CHECKING:

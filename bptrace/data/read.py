@@ -178,7 +178,7 @@ def _png(data: Data, folder: Path, complain: Complain) -> Source | None:
 
     path = path_of(data, folder)
     tile = None if data.png is None or isinstance(data.png, str) else data.png.tile
-    rows, shape, divisor = read_png(path, tile)
+    rows, shape, divisor, picture = read_png(path, tile)
     inputs = ArrayRead("x", "inputs", rows, shape)
     arrays = (inputs, _copied(inputs)) if data.targets == "inputs" else (inputs,)
-    return Source(path.name, (path,), arrays, divisor=divisor)
+    return Source(path.name, (path,), arrays, divisor=divisor, picture=picture)

@@ -57,8 +57,21 @@ def scaling(kind: str | float, rows: Rows, training: Sequence[int], one_hot: Seq
             a = min(column)
             b = max(column) - a
         shift.append(a)
-        divisor.append(b if b > 1e-12 * abs(a) else 1.0)
+        divisor.append(1.0 if constant(a, b) else b)
     return Scaling(kind, tuple(shift), tuple(divisor))
+
+
+def constant(shift: float, spread: float) -> bool:
+    """Whether a column does not vary, up to the rounding of its mean."""
+    return spread <= 1e-12 * abs(shift)
+
+
+def unvarying(rows: Rows, training: Sequence[int], one_hot: Sequence[bool]) -> list[int]:
+    """The columns that are no classes and have one value in all rows trained on."""
+    return [
+        k for k in range(len(rows[0]))
+        if not (one_hot and one_hot[k]) and len({rows[n][k] for n in training}) == 1
+    ]  # fmt: skip
 
 
 def filled(rows: Rows, rule: str | float, training: Sequence[int]) -> tuple[Rows, dict[int, tuple[int, float]]]:

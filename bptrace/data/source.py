@@ -54,15 +54,35 @@ class ArrayRead:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """The size of a picture in pixels, and the side of the square tiles that are its samples (None: it is one)."""
+
+    channels: int
+    height: int
+    width: int
+    tile: int | None = None
+
+    @property
+    def samples(self) -> int:
+        return 1 if self.tile is None else self.height // self.tile * (self.width // self.tile)
+
+    @property
+    def numbers(self) -> int:
+        """The numbers of one sample."""
+        return self.channels * self.height * self.width // self.samples
+
+
+@dataclass(frozen=True)
 class Source:
     """All that was read: the arrays, the files that they come from, the classes of each category in
-    order, and by what pixels were divided (1 elsewhere)."""
+    order, and of a picture its size and by what its pixels were divided (1 elsewhere)."""
 
     file: str
     paths: tuple[Path, ...]
     arrays: tuple[ArrayRead, ...]
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     divisor: int = 1
+    picture: Picture | None = None
 
 
 class UnreadableError(Exception):

@@ -30,6 +30,22 @@ def split(order: Sequence[int], validation: int, test: int) -> tuple[list[int], 
     return sorted(order[:first]), sorted(order[first:second]), sorted(order[second:])
 
 
+def stratified(
+    order: Sequence[int], classes: Sequence[object], validation: float, test: float
+) -> tuple[list[int], list[int], list[int]]:
+    """`split` of each class by itself, in the same order: of each the shares `validation` and `test`."""
+    members: dict[object, list[int]] = {}
+    for row in order:
+        members.setdefault(classes[row], []).append(row)
+    parts: tuple[list[int], list[int], list[int]] = ([], [], [])
+    for own in members.values():
+        made = split(own, rows_of(validation, len(own)), rows_of(test, len(own)))
+        for part, rows in zip(parts, made, strict=True):
+            part += rows
+    training, validated, tested = map(sorted, parts)
+    return training, validated, tested
+
+
 def fold(order: Sequence[int], count: int, hold_out: int) -> tuple[list[int], list[int]]:
     """Training and validation rows where part `hold_out` (from 1) of `count` is held out; the first parts
     are one row larger where they cannot be equal."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from bptrace.engine.layout import Layout, changing_nodes, is_table, state_leaves
 from bptrace.engine.values import indices, position
 from bptrace.formula.drawn import drawn_numbers
-from bptrace.formula.expr import Number, Ref
 from bptrace.formula.evaluate import largest
+from bptrace.formula.expr import Number, Ref
 from bptrace.formula.python import FUNCTIONS, PythonWriter, TooLongError, literal
 from bptrace.graph.node import Node
 from bptrace.graph.op import formula_of

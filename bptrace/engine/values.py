@@ -10,6 +10,7 @@ from bptrace.formula.evaluate import Arithmetic, Floats, evaluate
 from bptrace.formula.expr import Index, Ref
 from bptrace.graph.node import Node, Shape
 from bptrace.graph.op import formula_of
+from bptrace.ops.shaping import Reshape
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
@@ -91,6 +92,8 @@ class Values:
         if given is not None:
             read = self.numbers.given
             return [read(x) for x in given] if read else given
+        if node.inline and isinstance(node.op, Reshape):
+            return self.flat(node.inputs[0])
         return self.computed(node)
 
     def computed(self, node: Node) -> list[Number]:

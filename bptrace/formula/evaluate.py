@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, localcontext
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from bptrace.formula.drawn import drawn
 from bptrace.formula.expr import (
@@ -106,9 +106,13 @@ _FLOATS: dict[str, Callable[..., float]] = {
 }
 
 
-def largest(place: Any, *values: Any) -> Any:
+Kind = TypeVar("Kind", float, Fraction, Decimal)
+
+
+def largest(place: Kind, *values: Kind) -> Kind:
     """The `place`-th largest of some numbers; the first is the largest. NaN where one of them is NaN."""
-    return next((x for x in values if x != x), None) or sorted(values, reverse=True)[int(place) - 1]
+    nan = next((x for x in values if x != x), None)
+    return sorted(values, reverse=True)[int(place) - 1] if nan is None else nan
 
 
 class Fractions:

@@ -161,6 +161,8 @@ class PythonWriter:
         arguments = [self._write(argument) for argument in expr.arguments]
         texts = [text for text, _ in arguments]
         plain = all(level == _ATOM for _, level in arguments)
+        if expr.name in ("max", "min") and len(texts) == 1:  # a window of one place
+            return arguments[0]
         if expr.name in ("max", "min") and len(texts) == 2 and plain:
             relation = ">" if expr.name == "max" else "<"
             return f"({texts[1]} if {texts[1]} {relation} {texts[0]} else {texts[0]})", _ATOM

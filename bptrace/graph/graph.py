@@ -15,7 +15,8 @@ class Graph:
 
     `values` holds the numbers of the leaves, row by row (of data leaves only those that every batch
     shares). `carry` says which node's value a leaf takes in the next iteration; nothing else
-    changes between iterations.
+    changes between iterations. `views` are inline nodes that users know by their ids: a layer's output
+    (`h.y`), a time step of a sequence (`x@2`), the step of an update.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,7 @@ class Graph:
         self.carry: dict[Node, Node] = {}
         self.loss: Node | None = None
         self.outputs: list[Node] = []
+        self.views: set[Node] = set()
         self.element_ids: dict[str, list[tuple[Node, int]]] = {}
 
     def add(
@@ -99,6 +101,10 @@ class Graph:
     def stored(self) -> list[Node]:
         """The nodes whose values a trace keeps: all but the inline ones."""
         return [node for node in self.nodes if not node.inline]
+
+    def listed(self) -> list[Node]:
+        """The nodes of a trace file: the stored ones and the views."""
+        return [node for node in self.nodes if not node.inline or node in self.views]
 
     def dependents(self, of: Iterable[Node]) -> set[Node]:
         """Every node that can be reached from `of`, these included."""

@@ -17,7 +17,8 @@ from bptrace.graph.op import formula_of
 from bptrace.graph.shares import inside_of, of_sample, of_step
 
 DERIVED = (
-    "grad", "new", "local", "step", "clipped", "masked", "mask", "drawn", "fisher", "check", "m_hat", "v_hat", "upstream",
+    "grad", "new", "local", "step", "clipped", "masked", "mask", "drawn", "fisher", "check", "m_hat", "v_hat",
+    "upstream",
 )  # fmt: skip
 """Prefixes of the ids of nodes that belong to another node."""
 
@@ -263,6 +264,9 @@ def _element(node: Node, inside: str, text: str) -> int:
     shape = node.shape
     if len(places) == len(shape) - 1 and "sample" in node.axes and shape[node.axes.index("sample")] == 1:
         places.insert(node.axes.index("sample"), 1)
+    if len(places) == sum(extent > 1 for extent in shape):
+        given = iter(places)  # as pages count places: an axis with one place may be left out
+        places = [next(given) if extent > 1 else 1 for extent in shape]
     if len(places) != len(shape):
         raise LookupFailedError(f"'{text}': {node.id} has {len(shape)} axes {list(shape)}, not {len(places)}", ())
     for place, extent in zip(places, shape, strict=True):

@@ -16,7 +16,6 @@ from bptrace.graph.op import Op, Term
 from bptrace.ops.arithmetic import Add, Copy, Scale, scaled, split
 from bptrace.ops.leaves import Leaf
 from bptrace.ops.products import added
-from bptrace.ops.sequence import gathered
 
 
 class Reverse:
@@ -202,6 +201,8 @@ class Reverse:
     def _over_time(self, node: Node, found: list[tuple[str, Term]]) -> Term | None:
         """What comes back from time steps alone as one operation: of a parameter that all steps share
         the sum over time, of a sequence the gradients of its steps side by side."""
+        from bptrace.ops.sequence import gathered  # few networks have time steps
+
         terms = [self._adopted(*term) for _, term in found]
         emit = self._emitter(node, node)
         whole = gathered(emit, terms)

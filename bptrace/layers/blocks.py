@@ -47,9 +47,10 @@ class Block(LayerSpec):
         if not joined:
             return source
         names = builder.names(self, path, ("units", "y", "z", "a"))
-        features, plain = builder.features(joined[0]), self.activation is None
+        features, plain = builder.features(image_of(joined)), self.activation is None
         part = "y" if plain else "z"
-        axes = next((node.axes for node in joined if "unit" in node.axes), joined[0].axes)
+        image = image_of(joined).axes
+        axes = image if "channel" in image else next((node.axes for node in joined if "unit" in node.axes), image)
         made = self.join(
             builder.graph.add, f"{name}.{part}", joined, features,
             phase="forward", symbol=Own(names.symbol(part, part)), axes=axes, layer=name, word=self.type,
@@ -69,7 +70,7 @@ class Block(LayerSpec):
             end = builder.stack(self.layers, (*path, "layers"), source)
             if end is None:
                 return []
-            if self.fits([source, end], builder.features(source)):
+            if self.fits([source, end], builder.features(image_of([source, end]))):
                 return [source, end]
             made, wanted = list(end.shape), list(source.shape)
             builder.problem(
@@ -82,7 +83,7 @@ class Block(LayerSpec):
         if len(joined) < len(found):
             return []
         joined += [source] if len(joined) == 1 else []
-        if self.fits(joined, builder.features(joined[0])):
+        if self.fits(joined, builder.features(image_of(joined))):
             return joined
         names = (*self.inputs, "its input")[: len(joined)]
         shapes = ", ".join(f"{name} {list(node.shape)}" for name, node in zip(names, joined, strict=True))
@@ -103,6 +104,11 @@ class Block(LayerSpec):
 
     def title(self, builder: Builder, name: str) -> dict[str, Any]:
         return {"type": self.type, "units": 0}
+
+
+def image_of(joined: Sequence[Node]) -> Node:
+    """One of those of which it is known where the channels are (of data only what reads them knows), else the first."""
+    return next((node for node in joined if "channel" in node.axes), joined[0])
 
 
 class Addition(Block):

@@ -41,7 +41,8 @@ class Convolutional(Windowed):
         grid = self.grid(builder, path, read)
         if grid is None:
             return source
-        names = builder.names(self, path, ("weights", "bias", "z", "a"))
+        names = builder.names(self, path, ("channels", "weights", "bias", "z", "a"))
+        names.flat("channels", (self.channels,))  # for headings; what does not fit is complained of
         shape = self.weights_shape(read, grid)
         fan = _fan(shape)
         axes = ("channel", "input", *grid.words) if not self.transposed else ("input", "channel", *grid.words)
@@ -75,6 +76,7 @@ class Convolutional(Windowed):
         return {
             "type": self.type,
             "units": self.channels,
+            "channel_names": self.names.get("channels"),
             "kernel": self.kernel,
             "stride": self.stride or 1,
             "padding": self.padding,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import model_validator
 
 from bptrace.graph.node import DeltaName, Node, Own, Shape
 from bptrace.layers.base import LayerSpec, Path
 from bptrace.ops.contract import Contract
-from bptrace.spec.base import Array, Count
+from bptrace.spec.base import Array, Count, refuse
 
 if TYPE_CHECKING:
     from bptrace.build.builder import Builder
@@ -27,7 +27,15 @@ class Dense(LayerSpec):
     bias: Array | Literal[False] | None = None
     shared_bias: bool = False
     threshold: Array | None = None
-    names: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_bias(self) -> Dense:
+        if self.threshold is not None and self.bias is not None:
+            raise refuse("'bias' and 'threshold' are both given", "one of them: a threshold is subtracted instead",
+                         at=["bias"], at_key=True)  # fmt: skip
+        if self.shared_bias and self.bias is False:
+            raise refuse("a shared bias, and no bias", "one of them", at=["shared_bias"], at_key=True)
+        return self
 
     def build(self, builder: Builder, name: str, path: Path, source: Node) -> Node:
         feature = 0 if builder.columns else -1

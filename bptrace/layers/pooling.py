@@ -57,6 +57,7 @@ class Pool(Windowed):
             "stride": self.stride or self.kernel,
             "padding": self.padding,
             "dilation": self.dilation,
+            "channel_names": self.names.get("channels"),
         }
 
 
@@ -107,7 +108,7 @@ class GlobalAveragePooling(LayerSpec):
         return finish(builder, self, name, path, source, Mean(axes, WORDS[rank]), ("sample", "channel"))
 
     def title(self, builder: Builder, name: str) -> dict[str, Any]:
-        return {"type": self.type, "units": 0}
+        return {"type": self.type, "units": 0, "channel_names": self.names.get("channels")}
 
 
 class AdaptiveAveragePooling(LayerSpec):
@@ -133,14 +134,14 @@ class AdaptiveAveragePooling(LayerSpec):
         return finish(builder, self, name, path, source, op, read.axes)
 
     def title(self, builder: Builder, name: str) -> dict[str, Any]:
-        return {"type": self.type, "units": 0}
+        return {"type": self.type, "units": 0, "channel_names": self.names.get("channels")}
 
 
 def finish(
     builder: Builder, layer: LayerSpec, name: str, path: Path, source: Node, op: Op, axes: tuple[str, ...]
 ) -> Node:
     """The node of a pooling layer, and its activation where it has one."""
-    names = builder.names(layer, path, ("y", "z", "a"))
+    names = builder.names(layer, path, ("channels", "y", "z", "a"))
     plain = layer.activation is None
     part = "y" if plain else "z"
     made = builder.graph.add(
@@ -148,6 +149,8 @@ def finish(
         phase="forward", symbol=Own(names.symbol(part, part)), axes=axes, names=names.elements(part, part, ()),
         layer=name, word="pooled", delta=None if plain else DeltaName(f"{name}.delta", (), builder.delta_factor),
     )  # fmt: skip
+    if "channel" in axes:
+        names.flat("channels", (made.shape[axes.index("channel")],))  # for headings
     builder.graph.name_elements(made)
     if isinstance(op, MaxPool):
         choice = op.chosen()

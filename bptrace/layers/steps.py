@@ -259,8 +259,10 @@ def time_step(builder: Builder, source: Node, t: int) -> Node:
         return builder.graph.by_id[id]
     features = source.shape[2]
     symbol = source.symbol.array if isinstance(source.symbol, Own) else source.id
-    return builder.graph.add(
+    step = builder.graph.add(
         id, Pick(1, t - 1), source,
         phase="forward", symbol=Own(f"{symbol}@{t}"), axes=("sample", *source.axes[2:]), layer=source.layer,
         inline=True, names=source.names[(t - 1) * features : t * features], step=t,
     )  # fmt: skip
+    builder.graph.views.add(step)
+    return step

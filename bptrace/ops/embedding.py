@@ -46,8 +46,8 @@ class Embed(Op):
             if high - low > ONE_BY_ONE:
                 middle = (low + high) // 2
                 return choose(number, "<", middle, among(low, middle), among(middle, high))
-            found = w[high - 1, unit]
-            for row in range(high - 2, low - 1, -1):
+            found: Expr = ZERO  # of no row: what is read was looked at
+            for row in range(high - 1, low - 1, -1):
                 found = choose(number, "=", row, w[row, unit], found)
             return found
 

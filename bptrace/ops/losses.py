@@ -253,11 +253,34 @@ def _times_ln(factor: Array, argument: Array) -> Array:
         return np.where(factor == 0.0, 0.0, factor * np.log(argument))
 
 
+def _bound_times_ln(factor: Array, argument: Array, out: Array) -> list[Call]:
+    """The same without new arrays; 0·ln 0 is put to 0 after the product."""
+    nothing, zero = np.empty(out.shape, dtype=bool), np.array(0.0)
+    return [
+        (np.equal, (factor, zero, nothing)),
+        (np.log, (argument, out)),
+        (np.multiply, (factor, out, out)),
+        (np.copyto, (out, zero, "same_kind", nothing)),
+    ]
+
+
 class BinaryCrossEntropy(LossTerm):
     """-(t·ln y + (1 - t)·ln(1 - y))"""
 
     name = "binary_cross_entropy"
     labels = "probability"
+
+    def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
+        t, y = arrays
+        one, other, second = (scratch(out.shape) for _ in range(3))
+        return [
+            *_bound_times_ln(t, y, out),
+            (np.subtract, (np.array(1.0), t, one)),
+            (np.subtract, (np.array(1.0), y, other)),
+            *_bound_times_ln(one, other, second),
+            (np.add, (out, second, out)),
+            (np.negative, (out, out)),
+        ]
 
     def compute(self, *arrays: Array) -> Array:
         t, y = arrays
@@ -301,8 +324,14 @@ class CrossEntropy(LossTerm):
     name = "cross_entropy"
     labels = "probability"
 
+    def bind(self, out: Array, *arrays: Array, scratch: Scratch) -> Iterable[Call]:
+        t, y = arrays
+        minus = scratch(t.shape)
+        return [(np.negative, (t, minus)), *_bound_times_ln(minus, y, out)]
+
     def compute(self, *arrays: Array) -> Array:
-        return np.asarray(-_times_ln(*arrays))
+        t, y = arrays
+        return _times_ln(-t, y)
 
     def value(self, *operands: Expr) -> Expr:
         t, y = operands

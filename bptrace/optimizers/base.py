@@ -18,15 +18,18 @@ from pydantic import Field
 from bptrace.graph.node import Node, Of, Own, Updated
 from bptrace.graph.op import Op
 from bptrace.ops.arithmetic import Add, Scale
-from bptrace.optimizers.clip import Clip, ClippedNorm, ClippedValue, Norm
 from bptrace.optimizers.common import Decayed, Next
 from bptrace.optimizers.given import State
-from bptrace.optimizers.mask import Mask, masked
-from bptrace.optimizers.schedule import Schedule
 from bptrace.spec.base import Complaint, Count, Number, Strict, shape_of
+from bptrace.spec.on_demand import OnDemand
 
 if TYPE_CHECKING:
     from bptrace.graph.graph import Graph
+    from bptrace.optimizers.clip import Clip
+    from bptrace.optimizers.mask import Mask
+    from bptrace.optimizers.schedule import Schedule
+else:
+    Clip = Mask = Schedule = Any  # see OnDemand
 
 NotNegative = Annotated[Number, Field(ge=0)]
 Rate = Annotated[Number, Field(ge=0, lt=1)]
@@ -42,10 +45,10 @@ class OptimizerSpec(Strict):
     learning_rate: NotNegative
     maximize: bool = False
     weight_decay: NotNegative = 0.0
-    clip: Clip | None = None
-    mask: Mask | None = None
+    clip: Annotated[Clip, OnDemand("bptrace.optimizers.clip:Clip")] | None = None
+    mask: Annotated[Mask, OnDemand("bptrace.optimizers.mask:Mask")] | None = None
     rates: dict[str, NotNegative] = Field(default_factory=dict)
-    schedule: Schedule | None = None
+    schedule: Annotated[Schedule, OnDemand("bptrace.optimizers.schedule:Schedule")] | None = None
     state: State = Field(default_factory=dict)
 
     def equations(self, update: Update) -> Node:
@@ -245,6 +248,8 @@ class Updates:
         clip = self.spec.clip
         if clip is None:
             return gradient
+        from bptrace.optimizers.clip import ClippedNorm, ClippedValue
+
         limit = self.setting("clip", "c", clip.limit)
         op: Op = ClippedValue()
         operands = [gradient, limit]
@@ -259,7 +264,11 @@ class Updates:
     def masked(self, parameter: Node, gradient: Node) -> Node:
         """The gradient as `mask` lets it through."""
         mask = self.spec.mask
-        return gradient if mask is None else masked(self, mask, parameter, gradient)
+        if mask is None:
+            return gradient
+        from bptrace.optimizers.mask import masked
+
+        return masked(self, mask, parameter, gradient)
 
     def masked_parameters(self) -> list[Node]:
         """The trained parameters that the loss depends on."""
@@ -268,6 +277,8 @@ class Updates:
         return [parameter for parameter in self.parameters if parameter in behind]
 
     def _norm(self, clip: Clip, parameter: Node, gradient: Node) -> Node:
+        from bptrace.optimizers.clip import Norm
+
         if clip.norm is not None:
             return self.shared(f"clipped.{parameter.id}.norm", "‖g‖", Norm(clip.kind), gradient)
         # no name holds a dash, so that no parameter is called so
@@ -361,14 +372,16 @@ class Update:
         """A quantity on the way, such as `m_hat.h.W`."""
         return self._add(f"{prefix}.{self.parameter.id}", op, inputs, Of(symbol, self.parameter))
 
-    def inline(self, op: Op, *inputs: Node, id: str = "") -> Node:
+    def inline(self, op: Op, *inputs: Node) -> Node:
         """An inner operation, written into the equation that uses it."""
-        return self._add(id or f"~{len(self.graph.nodes)}", op, inputs, Own("?"), inline=True)
+        return self._add(f"~{len(self.graph.nodes)}", op, inputs, Own("?"), inline=True)
 
     def moved(self, op: Op, *inputs: Node, start: Node | None = None) -> Node:
         """The new value: the parameter (or `start`) minus what `op` works out; `step.h.W` is its negative."""
         away = self.inline(op, *inputs)
-        step = self.inline(Scale(Fraction(-1)), away, id=f"step.{self.parameter.id}")
+        id, symbol = f"step.{self.parameter.id}", Of("Δ", self.parameter)
+        step = self._add(id, Scale(Fraction(-1)), (away,), symbol, inline=True)
+        self.graph.views.add(step)
         return self.new(Add(), start or self.parameter, step)
 
     def new(self, op: Op, *inputs: Node) -> Node:

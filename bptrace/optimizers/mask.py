@@ -1,9 +1,9 @@
 """Child-Tuning: a mask that lets the gradient of only some weights, the child network, through.
 
-Xu et al., Raise a Child in Large Language Model, 2021. The mask m is 0 or 1. `free`: each m is drawn
-anew in every iteration, 1 with the probability p, and g becomes m·g/p, which is g on average. `task`:
-m is 1 for the fraction p of all weights with the largest Fisher information F, which is worked out
-once, before training, and g becomes m·g.
+Xu et al., Raise a Child in Large Language Model, 2021. The mask M is 0 or 1. `free`: each M is drawn
+anew in every iteration, 1 with the probability p, and g becomes M·g/p, which is g on average. `task`:
+M is 1 for the fraction p of all weights with the largest Fisher information F, which is worked out
+once, before training, and g becomes M·g.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Reaches(Equation):
 
 
 class MaskedMean(Equation):
-    """m·g/p: 0, or g made so much larger that it stays g on average; operands g, m, p."""
+    """M·g/p: 0, or g made so much larger that it stays g on average; operands g, M, p."""
 
     name = "masked_mean"
 
@@ -117,7 +117,7 @@ class MaskedMean(Equation):
 class Largest(Op):
     """The `place`-th largest of all elements of all operands; the first is the largest."""
 
-    name = "largest"
+    name = "kth_largest"
     place: int = 1
 
     def shape(self, *shapes: Shape) -> Shape:
@@ -172,13 +172,13 @@ def masked(updates: Updates, mask: Mask, parameter: Node, gradient: Node) -> Nod
 
 def _add_mask(updates: Updates, mask: Mask, parameter: Node) -> None:
     graph, id = updates.graph, f"mask.{parameter.id}"
-    about = _about(parameter, "m", "mask")
+    about = _about(parameter, "M", id)
     if mask.from_data:
         graph.add(id, Reaches(), fisher_information(updates, parameter), _threshold(updates, mask), **about)
         return
     seed = updates.seed if mask.seed is None else mask.seed
     drawn = Drawn(f"{seed}:{id}", parameter.shape)
-    numbers = graph.add(f"drawn.{parameter.id}", drawn, _iteration(updates), **_about(parameter, "u", "mask"))
+    numbers = graph.add(f"drawn.{parameter.id}", drawn, _iteration(updates), **_about(parameter, "u", id))
     graph.add(id, Below(), numbers, updates.setting("mask.p", "p", mask.p), **about)
 
 
@@ -205,7 +205,9 @@ def _threshold(updates: Updates, mask: Mask) -> Node:
         return found
     every = [fisher_information(updates, parameter) for parameter in updates.masked_parameters()]
     place = trained_count(mask.p, sum(node.size for node in every))
-    return updates.shared("mask.threshold", "F_p", Largest(place), *every)
+    return updates.graph.add(
+        "mask.threshold", Largest(place), *every, phase="update", symbol=Own("F_p"), word="fisher_threshold"
+    )
 
 
 def _iteration(updates: Updates) -> Node:

@@ -77,6 +77,11 @@ class Row:
     total: bool = False
     """A closing line: the sum of the rows above, or what is made of it."""
 
+    @property
+    def left_out(self) -> bool:
+        """Whether it only says how many lines are left out."""
+        return bool(self.note) and not (self.cells or self.total)
+
 
 @dataclass(slots=True)
 class Table:
@@ -85,6 +90,8 @@ class Table:
     headings: list[str]
     rows: list[Row]
     result: str = ""
+    counted: str = ""
+    """What the column of samples holds, where it is not the sample: `step`, `sample step`."""
 
 
 @dataclass(slots=True)
@@ -104,12 +111,12 @@ class Place:
     """One place of a quantity with rows and columns, and its working.
 
     `group` counts the channels or samples that have a row each; `window` is the patch that the formula
-    refers to, `fed` names the outputs that the place fed.
+    refers to (None where it hangs over the edge), `fed` names the outputs that the place fed.
     """
 
     at: str
     group: str
-    window: list[list[Ref]]
+    window: list[list[Ref | None]]
     fed: str
     line: Line
 
@@ -131,7 +138,7 @@ class Chosen:
     at: str
     sample: str
     candidates: list[tuple[Ref, Ref]]
-    window: list[list[Ref]]
+    window: list[list[Ref | None]]
     back: str
     name: Callable[[Ref], str]
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from bptrace.formula.expr import Expr, Function, Ref, flat, letter, rebuild
+from bptrace.formula.expr import Expr, Function, Ref, Sum, flat, letter, rebuild
 from bptrace.formula.text import symbols
-from bptrace.graph.node import Derivative, Node
+from bptrace.graph.node import Derivative, Node, Of
 from bptrace.graph.op import MatrixForm, formula_of
 from bptrace.ops.arithmetic import Add
 from bptrace.report.notation import Notation, shape_text
 from bptrace.report.places import SPATIAL, laid_over, passed_back, typical
 from bptrace.report.structure import opened
+
+MOST_STEPS = 4
+"""Time steps up to which a caption lists the formula of each."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Caption:
 def caption(node: Node, notation: Notation, samples: int) -> Caption:
     """Elementwise nodes have their element formula in general symbols, sums their matrix form."""
     collected = isinstance(node.op, Add) and node.phase == "backward"
-    if node.inline or collected:
+    if node.inline or collected or node.op.name == "drawn":
         return Caption()
     return _places(node, notation) or _matrix(node, notation, samples) or _element(node, notation)
 
@@ -63,12 +67,63 @@ def loss_caption(nodes: Sequence[Node]) -> Caption:
     return _equation(notation.one(nodes[-1]), opened(written_out(formula_of(nodes[-1], ()))), notation)
 
 
+def steps_captions(nodes: Sequence[Node]) -> list[Caption]:
+    """What each time step has in the loss: the elements that are added; of many the first and the last."""
+    shown = list(nodes) if len(nodes) <= MOST_STEPS else [*nodes[: MOST_STEPS - 1], nodes[-1]]
+    notation = Notation(nodes[0].layer)
+    made = []
+    for node in shown:
+        expr = _ends(flat(formula_of(node, ())))
+        left = ("…,   " if node is shown[-1] and len(shown) < len(nodes) else "") + notation.one(node)
+        latex = partial(_latex, notation.one(node), expr, notation.element)
+        made.append(Caption(f"{left} = {symbols(expr, notation.element)}", "", latex))
+    return made
+
+
+def _ends(expr: Expr) -> Expr:
+    """The formula with sums of many terms as their first and their last."""
+    if isinstance(expr, Sum) and len(expr.terms) > MOST_STEPS:
+        return Sum((expr.terms[0], letter("…"), expr.terms[-1]))
+    return rebuild(expr, _ends)
+
+
+def _latex(left: str, expr: Expr, name: Callable[[Ref], str]) -> str:
+    from bptrace.formula.latex import latex as write
+    from bptrace.formula.latex import symbol_latex
+
+    return f"{symbol_latex(left)} = {write(expr, name)}"
+
+
 def _element(node: Node, notation: Notation) -> Caption:
     first = 0 if node.axes[:1] == ("sample",) else 1
-    letters = tuple("nijklm"[first + k] for k in range(len(node.shape)))
+    letters = tuple("nijlmo"[first + k] for k in range(len(node.shape)))
     short = node.op.symbol() if node.phase == "forward" else ""
     function = f"{short}({notation.one(node.inputs[0])})" if short else ""
-    return _equation(notation.one(node), opened(formula_of(node, letters)), notation, function)
+    if node.op.name == "embed":
+        return _looked_up(node, letters, notation)
+    expr = opened(formula_of(node, letters))
+    if isinstance(expr, Function) and expr.name == "largest":
+        nth, one = expr.arguments[:2]
+        symbol = one.node.symbol.symbol if isinstance(one, Ref) and isinstance(one.node.symbol, Of) else "…"
+        expr = Function("largest", (nth, letter(symbol)))  # all have one symbol
+    return _equation(notation.one(node), expr, notation, function)
+
+
+def _looked_up(node: Node, letters: tuple[str, ...], notation: Notation) -> Caption:
+    """A row of a table: which one, the number in the data says; it counts from 0, a page from 1."""
+    number, table = node.inputs
+    inside = Notation(notation.layer, True)
+    left = inside.element(Ref(node, letters))
+    read = inside.element(Ref(number, letters[:-1]))
+    row = f"{notation.array(table)}[{read} + 1, {letters[-1]}]"
+
+    def latex() -> str:
+        from bptrace.formula.latex import symbol_latex
+
+        written, matrix = symbol_latex(read), symbol_latex(notation.array(table))
+        return f"{symbol_latex(left)} = {matrix}_{{{written} + 1, {letters[-1]}}}"
+
+    return Caption(f"{left} = {row}", "", latex)
 
 
 def _places(node: Node, notation: Notation) -> Caption | None:
@@ -116,8 +171,6 @@ def _shortened(expr: Expr) -> Expr:
     match expr:
         case Function("max", arguments) if len(arguments) > 4:
             return Function("max", (arguments[0], letter("…"), arguments[-1]))
-        case Function("largest", (place, *values)) if len(values) > 4:
-            return Function("largest", (place, values[0], letter("…"), values[-1]))
         case _:
             return expr
 
@@ -160,8 +213,9 @@ def _matrix(node: Node, notation: Notation, samples: int) -> Caption | None:
         return None
     several = samples > 1 and any("sample" in operand.axes for operand in (node, *inner.inputs))
     # with one sample a gradient of weights is no sum: its caption is that of any element
-    if not several and node.phase == "backward" and "sample" not in node.axes and len(node.shape) == 2:
-        left, right = inner.inputs[:2]
+    left, right = inner.inputs[:2]
+    vectors = "×" not in shape_text(left) and "×" not in shape_text(right)
+    if vectors and not several and node.phase == "backward" and "sample" not in node.axes and len(node.shape) == 2:
         shapes = f"{shape_text(node)} = {shape_text(left)}·{shape_text(right)}ᵀ"
         return _equation(notation.one(node), flat(formula_of(node, ("i", "j"))), notation, "", shapes)
     return _matrix_form(node, form, factor, notation, several)
@@ -183,7 +237,7 @@ def _matrix_form(node: Node, form: MatrixForm, factor: str, notation: Notation, 
             names.append((_batch(name) if several and "sample" in operand.axes else name, turned))
             sizes.append(shape_text(operand, turned) if several else shape_text(operand) + ("ᵀ" if turned else ""))
         joint = f" {sign} " if sign else ""
-        text += joint + "·".join(_bracketed(name) + ("ᵀ" if turned else "") for name, turned in names)
+        text += joint + "·".join(_bracketed(name, turned) + ("ᵀ" if turned else "") for name, turned in names)
         shapes += joint + "·".join(sizes)
         parts.append((joint, names))
 
@@ -205,5 +259,5 @@ def _batch(name: str) -> str:
     return (base.upper() if len(base) == 1 and base.isascii() else base) + (f"_{rest}" if rest else "")
 
 
-def _bracketed(name: str) -> str:
-    return f"({name})" if " " in name else name
+def _bracketed(name: str, turned: bool) -> str:
+    return f"({name})" if " " in name or (turned and "/" in name) else name

@@ -8,7 +8,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from bptrace.report.blocks import Heading
-from bptrace.report.explain import Step, explain
+from bptrace.report.explain import explain
+from bptrace.report.explanation import Step
 from bptrace.report.labels import Words
 from bptrace.report.sections import Title
 from bptrace.report.study import Curve, Grid, Item, Note, Plot, StudyStyle, Working, listed, number, said, thinned
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_SETTINGS = 8
 """Settings that differ of which each has a column; of more their count."""
+MOST_ELEMENTS = 3
+"""Elements that are named where arrays of one size differ."""
 DECADES = 100.0
 """The loss has a logarithmic axis where its largest is at least this many times its smallest."""
 
@@ -45,6 +48,9 @@ class _Page:
         yield from self._overview(len(names) > 1)
         yield Heading(words("heading_loss"), 1)
         yield from self._losses()
+        if any(run.metrics for run in self.runs):
+            yield Heading(words("heading_metrics"), 1)
+            yield from self._metrics()
         if self.runs[0].path:
             yield Heading(words("heading_path"), 1)
             yield from self._paths()
@@ -58,9 +64,10 @@ class _Page:
         words = self.words
         settings = list(self.comparison.settings)
         heads = [words("run"), *([words("network")] if several else []), *settings[:MOST_SETTINGS]]
+        texts = [setting_texts(self.comparison.settings[path]) for path in settings[:MOST_SETTINGS]]
         rows = []
         for k, run in enumerate(self.runs):
-            values = [setting_text(self.comparison.settings[path][k]) for path in settings[:MOST_SETTINGS]]
+            values = [column[k] for column in texts]
             rows.append([run.letter, *([run.trace.network.name] if several else []), *values])
         if len(heads) > 1:
             yield Grid("", heads, rows, frozenset(range(len(heads))))
@@ -138,6 +145,27 @@ class _Page:
         chosen = self.style.iterations
         return list(range(count)) if chosen is None else [k for k in (0, *chosen) if k < count]
 
+    # the metrics
+
+    def _metrics(self) -> Iterator[Item]:
+        """A table for each part of the data; where the runs are repetitions, their mean and spread."""
+        words, digits = self.words, self.style.digits
+        for part in dict.fromkeys(part for run in self.runs for part in run.metrics):
+            names = list(dict.fromkeys(name for run in self.runs for name in run.metrics.get(part, {})))
+            heads = [words("run"), *(words(f"metric_{name}") for name in names)]
+            rows = []
+            for run in self.runs:
+                values = [run.metrics.get(part, {}).get(name) for name in names]
+                rows.append([run.letter, *("-" if value is None else number(value, digits) for value in values)])
+            if self.comparison.repeats:
+                spreads = [self.comparison.spread(part, name) for name in names]
+                for k, key in enumerate(("metrics_mean", "metrics_std")):
+                    values = [None if found is None else found[k] for found in spreads]
+                    rows.append([words(key), *("-" if value is None else number(value, digits) for value in values)])
+            yield Grid(words(f"metrics_part_{part}"), heads, rows)
+        if self.comparison.repeats:
+            yield Note(words("metrics_spread", count=len(self.runs)))
+
     # the paths
 
     def _paths(self) -> Iterator[Item]:
@@ -184,9 +212,10 @@ class _Page:
         words, first = self.words, self.runs[0]
         k = self.runs.index(run)
         changed = [
-            words("setting_differs", path=path, one=setting_text(values[0]), two=setting_text(values[k]))
+            words("setting_differs", path=path, one=one, two=two)
             for path, values in self.comparison.settings.items()
             if values[k] != values[0]
+            for one, two in [setting_texts([values[0], values[k]])]
         ]
         settings = listed(words, changed, MOST_SETTINGS)
         if difference.values is None:
@@ -225,6 +254,36 @@ def _points(course: Sequence[float | None]) -> list[tuple[float, float]]:
 
 def _pairs(across: Sequence[float | None], up: Sequence[float | None]) -> list[tuple[float, float]]:
     return [(x, y) for x, y in zip(across, up, strict=True) if x is not None and y is not None]
+
+
+def setting_texts(values: Sequence[Any]) -> list[str]:
+    """Values of the YAML side by side. Arrays whose sizes do not tell them apart are followed by their first
+    elements that differ, such as `[2×2], [1,2] = 0.3`."""
+    texts = [setting_text(value) for value in values]
+    places = [dict(_elements(value)) for value in values]
+    for _ in range(MOST_ELEMENTS):
+        pairs = [(a, b) for a in range(len(values)) for b in range(a)]
+        alike = [(a, b) for a, b in pairs if texts[a] == texts[b] and values[a] != values[b]]
+        if not alike:
+            break
+        a, b = alike[0]
+        found = next((at for at, x in places[a].items() if places[b].get(at, x) != x), None)
+        if found is None:
+            break
+        texts = [
+            f"{text}, [{','.join(map(str, found))}] = {setting_text(place[found])}" if found in place else text
+            for text, place in zip(texts, places, strict=True)
+        ]
+    return texts
+
+
+def _elements(value: Any, at: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """The numbers of an array with their places, counted from 1."""
+    if isinstance(value, list):
+        for k, item in enumerate(value, 1):
+            yield from _elements(item, (*at, k))
+    elif at:
+        yield at, value
 
 
 def setting_text(value: Any) -> str:

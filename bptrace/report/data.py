@@ -38,6 +38,8 @@ def data_conventions(data: Data | None, assembly: Assembly, words: Words) -> lis
         chosen = data.split or data.folds
         assert chosen is not None
         said = [words(f"parts_{chosen.order}", seed=chosen.seed)]
+        if data.split is not None and data.split.stratify:
+            said.append(words("parts_stratified"))
         if data.folds is not None:
             said.append(words("parts_fold", fold=data.folds.hold_out, count=data.folds.count))
         rows.append(("", "", words("comma").join(said)))

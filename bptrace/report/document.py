@@ -10,19 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bptrace.report.blocks import Block, Heading
+from bptrace.report.conventions import conventions
+from bptrace.report.given import data_and_parameters
 from bptrace.report.metrics import metrics_sections
 from bptrace.report.numbers import Numbers
 from bptrace.report.options import Options
 from bptrace.report.page import Page
-from bptrace.report.sections import (
-    Section,
-    Title,
-    conventions,
-    data_and_parameters,
-    iteration_ranges,
-    result,
-    title,
-)
+from bptrace.report.result import result
+from bptrace.report.sections import Section, Title, iteration_ranges, title
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
@@ -33,7 +28,8 @@ Item = Section | Heading | Block
 
 @dataclass(frozen=True)
 class PageOf:
-    """The items of one iteration with its numbers; `iteration` is 0 for the result."""
+    """The items of one iteration with its numbers; `iteration` is 0 for the result, and for what comes
+    before training."""
 
     iteration: int
     items: list[Item]
@@ -61,6 +57,8 @@ class Document:
         """One page an iteration; the result last, unless only a part was asked for."""
         trace = self.trace
         partial = bool(self.options.only or self.options.phase)
+        if not partial and iterations[:1] == [1]:
+            yield from self._before_training()
         iterations, same = self._different(iterations)
         for k, iteration in enumerate(iterations):
             page = self.page(trace.assembly(iteration))
@@ -83,6 +81,20 @@ class Document:
             found += metrics_sections(trace, page.words, page.final_numbers(trace, self.digits))
             if found:
                 yield PageOf(0, found, page.final_numbers(trace, self.digits), page)
+
+    def _before_training(self) -> Iterator[PageOf]:
+        """The first and the last sample of the pass that a mask from the Fisher information comes from."""
+        trace = self.trace.fisher_pass
+        if trace is None:
+            return
+        document = Document(trace, self.options, self.digits)
+        for k in dict.fromkeys((1, trace.count)):
+            page = document.page(trace.assembly(k))
+            numbers = page.numbers(trace, k, self.digits)
+            lines = [page.words("fisher_pass_said")] if k == 1 else []
+            items: list[Item] = [Title(self.trace.network.name, page.words("fisher_pass", i=k, n=trace.count), lines)]
+            items += [data_and_parameters(page, numbers, parameters=k == 1), *page.items]
+            yield PageOf(0, items, numbers, page)
 
     def _different(self, iterations: list[int]) -> tuple[list[int], list[int]]:
         """The iterations to print, and those with the same numbers as the first: where nothing is

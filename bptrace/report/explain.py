@@ -10,7 +10,6 @@ import shlex
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bptrace.errors import UsageError
@@ -33,12 +32,14 @@ from bptrace.formula.expr import (
 )
 from bptrace.formula.text import symbols
 from bptrace.graph.graph import Graph
-from bptrace.graph.lookup import LookupFailedError, Part, element_at, element_id, find_part, formula, index_of
+from bptrace.graph.lookup import LookupFailedError, Part, element_id, find_part, formula, index_of
 from bptrace.graph.node import Derivative, Node, Updated
 from bptrace.graph.op import formula_of
 from bptrace.ops.leaves import Leaf
 from bptrace.report.blocks import Form
 from bptrace.report.data import constant
+from bptrace.report.derivation import id_of, in_a_row, operands_of, sources_of, subjects_of, with_dots, worked_inside
+from bptrace.report.explanation import Explanation, Remark, Step
 from bptrace.report.labels import Words
 from bptrace.report.notation import Notation, indices
 from bptrace.report.numbers import Numbers, short
@@ -49,131 +50,13 @@ if TYPE_CHECKING:
 
 LISTED = 8
 """Names that are listed one by one; of more, their count."""
-LONGEST = 18
-"""Characters of a number within a line that was not rounded on paper; longer ones are not written."""
+
+
 READ = 200_000
 """Elements of formulas that are looked through for one number; beyond, whole nodes are named."""
 
-
-@dataclass
-class Step:
-    """name = form = form = value, `level` steps away from the number asked for.
-
-    A given number has no forms, and a note that says where it comes from.
-    """
-
-    level: int
-    name: str
-    forms: list[Form]
-    value: Ref | Worked
-    numbers: Numbers
-    note: str = ""
-
-    @property
-    def text(self) -> str:
-        """The value as it is written."""
-        return self.numbers.leaf_text(self.value)
-
-    @cached_property
-    def shown(self) -> list[tuple[str, str, Form]]:
-        """The forms with their signs and texts; one that repeats the one before or the value is left out."""
-        made: list[tuple[str, str, Form]] = []
-        before: list[Worked] = []
-        for form in self.forms:
-            text = form.text if form.kind == "symbols" else self.numbers.fill(form.pieces)
-            now = list(_worked_inside(form.expr)) if form.kind == "middle" else []
-            # a number that stands in the form before was judged there
-            sign = self.numbers.middle_sign(Sum(tuple(leaf for leaf in now if leaf not in before)))
-            if self.numbers.paper and (sign != "=" or any(len(self.numbers.worked_text(w)) > LONGEST for w in now)):
-                break  # in paper mode a middle stands only where it is exact
-            before = now
-            if text != self.text and (not made or made[-1][1] != text):
-                made.append((sign, text, form))
-        return made
-
-    @property
-    def sign(self) -> str:
-        """`=` or `≈` before the value, nothing before a given one."""
-        if not self.forms:
-            return ""
-        last = self.shown[-1][2] if self.shown else self.forms[-1]
-        return self.numbers.sign(last.expr, self.value)
-
-
-@dataclass(slots=True)
-class Remark:
-    """A sentence among the steps."""
-
-    level: int
-    text: str
-
-
-@dataclass(slots=True)
-class Explanation:
-    """How one number comes about. `product` is the same as one product, where the chain is one."""
-
-    title: Title
-    steps: list[Step | Remark]
-    product: Step | None
-    feeds: str
-    words: Words
-    digits: int | None
-
-
-def explain(
-    trace: Trace,
-    text: str,
-    *,
-    iteration: int | None = None,
-    depth: int | None = 4,
-    through: int = 1,
-    digits: int | None = 9,
-    language: str = "en",
-    terms: int | None = 8,
-    net: str = "",
-) -> Explanation:
-    """Explain the number that `text` names, in the last recorded iteration unless another is given.
-
-    Steps up to `depth` levels away are opened (None: all); starting parameters are opened into the
-    updates of the iterations before, `through` iterations in all; sums of more than `terms` addends
-    show the first and the last, and name the command that shows all of them (`net` is the network's name
-    there). A name of nothing is a LookupFailedError, that of several numbers a UsageError that lists them.
-    """
-    if iteration is None:
-        if not trace.recorded:
-            raise UsageError("no iteration is recorded")
-        iteration = trace.recorded[-1]
-    graph = trace.assembly(iteration).graph
-    part = find_part(graph, text)
-    if len(part.elements) != 1:
-        raise UsageError(f"{text} is {len(part.elements)} numbers; ask for one of them: {_choices(graph, part)}")
-    words = Words(language)
-    return _Explainer(trace, text.strip(), iteration, depth, through, digits, words, terms, net).explanation(part)
-
-
-def _choices(graph: Graph, part: Part) -> str:
-    label = part.label
-    names = [typed_name(graph, part.node, element) + label for element in part.elements[: LISTED + 1]]
-    if len(part.elements) > LISTED + 1:
-        names[LISTED - 1 :] = ["...", typed_name(graph, part.node, part.elements[-1]) + label]
-    return ", ".join(names)
-
-
-def typed_name(graph: Graph, node: Node, element: int) -> str:
-    """The shortest name under which an element can be asked for: `new.w5`, else its id."""
-    id = element_id(node, element)
-    subject, prefix = node, ""
-    match node.symbol:
-        case Updated(of):
-            subject, prefix = of, "new."
-        case Derivative(_, of, "") if node.id == f"grad.{of.id}":
-            subject, prefix = of, "grad."
-    name = Notation().element(Ref(subject, index_of(subject, element))) if subject.names else ""
-    try:
-        found = find_part(graph, prefix + name) if name else None
-    except LookupFailedError:
-        found = None
-    return prefix + name if found == Part(node, (element,)) else id
+LONGEST_PASS = 8
+"""Samples of the Fisher pass that are gone through without being asked for."""
 
 
 class _Names(Notation):
@@ -217,14 +100,14 @@ class _Explainer:
             addend = flat(formula(part, part.elements[0]))
             if not isinstance(addend, Ref):
                 label = part.label
-                steps = list(self._addend(self.names.element(ref) + label, _id(ref) + label, addend))
+                steps = list(self._addend(self.names.element(ref) + label, id_of(ref) + label, addend))
                 feeds = self.names.element(ref)
-                return Explanation(self._title(_id(ref) + label), steps, None, feeds, self.words, self.digits)
+                return Explanation(self._title(id_of(ref) + label), steps, None, feeds, self.words, self.digits)
             ref = addend  # the addend is a number of the graph
         asked = _At(self.iteration, ref)
         steps = list(self._steps({asked: 0}, [(asked, 0)]))
         return Explanation(
-            self._title(_id(ref)), steps, self._product(ref), self._feeds(asked), self.words, self.digits
+            self._title(id_of(ref)), steps, self._product(ref), self._feeds(asked), self.words, self.digits
         )
 
     def _title(self, id: str) -> Title:
@@ -238,7 +121,7 @@ class _Explainer:
         whole = self._short(expr)
         yield Step(0, name, self._forms(whole), Worked(whole), self.numbers(self.iteration))
         yield from self._left_out(whole, id, 0)
-        below = [_At(self.iteration, ref) for ref in _operands(whole)]
+        below = [_At(self.iteration, ref) for ref in operands_of(whole)]
         yield from self._steps(dict.fromkeys(below, 1), [(at, 1) for at in below])
 
     def _steps(self, levels: dict[_At, int], roots: Sequence[tuple[_At, int]]) -> Iterator[Step | Remark]:
@@ -262,7 +145,7 @@ class _Explainer:
                 given.add(name)
             yield self._step(at, level)
             if not isinstance(at.ref.node.op, Leaf):
-                yield from self._left_out(self._formula(at), _id(at.ref), level)
+                yield from self._left_out(self._formula(at), id_of(at.ref), level)
             opened = [o for o in self._operands(at) if self._opened(level) and levels[o] == level + 1 and o not in done]
             yield from self._elsewhere(at, level, levels, done, opened)
             stack.extend((operand, level + 1) for operand in reversed(opened))
@@ -296,6 +179,9 @@ class _Explainer:
     def _note(self, at: _At) -> str:
         """Where a given number comes from."""
         node = at.ref.node
+        carried = self.trace.assembly(at.iteration).graph.carry.get(node) is node
+        if carried and node.id.startswith("state.fisher."):
+            return self.words("from_fisher_pass")
         before = self._before(at)
         if before is not None:
             if self._operands(at):
@@ -326,7 +212,7 @@ class _Explainer:
 
     def _forms(self, whole: Expr) -> list[Form]:
         """With symbols, with numbers, then worked out operation by operation until nothing is left to do."""
-        forms = [Form("symbols", whole, symbols(_with_dots(whole), self.names.element)), Form("numbers", whole)]
+        forms = [Form("symbols", whole, symbols(with_dots(whole), self.names.element)), Form("numbers", whole)]
         middle = whole
         while not isinstance(whole, Choice):
             before, middle = middle, worked(middle)
@@ -338,7 +224,7 @@ class _Explainer:
 
     def _left_out(self, expr: Expr, id: str, level: int) -> Iterator[Remark]:
         """What a `…` in a long sum stands for."""
-        for leaf in _worked_inside(expr):
+        for leaf in worked_inside(expr):
             command = f"bptrace explain {shlex.quote(self.net)} {shlex.quote(id)} --max-terms all"
             count = len(children(leaf.of))
             yield Remark(level + 1, self.words("terms_behind_dots", count=count, command=command))
@@ -370,7 +256,7 @@ class _Explainer:
         """The terms of each sum in one row, those in the middle of a long one as their value."""
         if not isinstance(expr, Sum):
             return rebuild(expr, self._short)
-        terms = [self._short(term) for term in _in_a_row(expr)]
+        terms = [self._short(term) for term in in_a_row(expr)]
         most = len(terms) if self.terms is None else max(2, self.terms)
         if len(terms) > most:
             first = (most + 1) // 2
@@ -381,7 +267,7 @@ class _Explainer:
     def _operands(self, at: _At) -> list[_At]:
         """The numbers that a step reads, in reading order."""
         if not isinstance(at.ref.node.op, Leaf):
-            return [_At(at.iteration, ref) for ref in _operands(self._formula(at))]
+            return [_At(at.iteration, ref) for ref in operands_of(self._formula(at))]
         before = self._before(at)
         return [before] if before is not None and before.iteration >= self.first else []
 
@@ -425,10 +311,10 @@ class _Explainer:
     def _product(self, asked: Ref) -> Step | None:
         """The chain rule in one line, where every gradient on the way is a product or a copy of the next."""
         graph = self.trace.assembly(self.iteration).graph
-        self._subjects = _subjects(graph)
+        self._subjects = subjects_of(graph)
         start = asked
         if isinstance(asked.node.symbol, Updated):
-            of = [r for r in _operands(self._of(asked)) if self._subjects.get(r.node) is asked.node.symbol.of]
+            of = [r for r in operands_of(self._of(asked)) if self._subjects.get(r.node) is asked.node.symbol.of]
             if len(of) != 1:
                 return None
             start = of[0]
@@ -440,7 +326,7 @@ class _Explainer:
             whole = self._of(gradient)
             parts = whole.factors if isinstance(whole, Product) else (whole, ONE)
             below = [part for part in parts if isinstance(part, Ref) and part.node in self._subjects]
-            if not any(ref.node in self._subjects or ref.node.word == "delta" for ref in _operands(whole)):
+            if not any(ref.node in self._subjects or ref.node.word == "delta" for ref in operands_of(whole)):
                 break  # here the loss itself is differentiated
             if len(parts) != 2 or len(below) != 1:
                 return None
@@ -477,7 +363,7 @@ class _Explainer:
 
     def _readers(self, node: Node, read: Ref) -> list[str]:
         """The elements of a node whose formula reads a number."""
-        if node.inline or node.phase == "check" or not node.size or read.node not in _sources(node):
+        if node.inline or node.phase == "check" or not node.size or read.node not in sources_of(node):
             return []
         places = indices(node.shape) if node.size <= READ else []
         if not places or node.size * sum(1 for _ in refs(formula_of(node, places[0]))) > READ:
@@ -488,61 +374,64 @@ class _Explainer:
         return found
 
 
-def _id(ref: Ref) -> str:
-    return element_id(ref.node, element_at(ref.node, ref.index))
+def explain(
+    trace: Trace,
+    text: str,
+    *,
+    iteration: int | None = None,
+    depth: int | None = 4,
+    through: int = 1,
+    digits: int | None = 9,
+    language: str = "en",
+    terms: int | None = 8,
+    net: str = "",
+) -> Explanation:
+    """Explain the number that `text` names, in the last recorded iteration unless another is given.
+
+    Steps up to `depth` levels away are opened (None: all); starting parameters are opened into the
+    updates of the iterations before, `through` iterations in all; sums of more than `terms` addends
+    show the first and the last, and name the command that shows all of them (`net` is the network's name
+    there). A name of nothing is a LookupFailedError, that of several numbers a UsageError that lists them.
+    """
+    if iteration is None:
+        if not trace.recorded:
+            raise UsageError("no iteration is recorded")
+        iteration = trace.recorded[-1]
+    graph = trace.assembly(iteration).graph
+    part = find_part(graph, text)
+    before = trace.fisher_pass if part.node.id.startswith("state.fisher.") and len(part.elements) == 1 else None
+    if before is not None:  # worked out sample by sample, which are the iterations of that pass
+        trace, iteration = before, before.count
+        graph = trace.assembly(iteration).graph
+        part = Part(graph.by_id[f"new.{part.node.id}"], part.elements)
+        text = element_id(part.node, part.elements[0])
+        through = max(through, min(trace.count, LONGEST_PASS))
+    if len(part.elements) != 1:
+        raise UsageError(f"{text} is {len(part.elements)} numbers; ask for one of them: {_choices(graph, part)}")
+    words = Words(language)
+    return _Explainer(trace, text.strip(), iteration, depth, through, digits, words, terms, net).explanation(part)
 
 
-def _subjects(graph: Graph) -> dict[Node, Node]:
-    """The nodes of the backward pass that are a derivative of the loss, each with the node by which."""
-    deltas = {node.delta.id: node for node in graph.nodes if node.delta and node.delta.factor == 1}
-    found: dict[Node, Node] = {}
-    for node in graph.nodes:
-        if node.phase == "backward" and node.word != "local_derivative":
-            if isinstance(node.symbol, Derivative):
-                found[node] = node.symbol.of
-            elif node.id in deltas:
-                found[node] = deltas[node.id]
-    return found
+def _choices(graph: Graph, part: Part) -> str:
+    label = part.label
+    names = [typed_name(graph, part.node, element) + label for element in part.elements[: LISTED + 1]]
+    if len(part.elements) > LISTED + 1:
+        names[LISTED - 1 :] = ["...", typed_name(graph, part.node, part.elements[-1]) + label]
+    return ", ".join(names)
 
 
-def _sources(node: Node) -> set[Node]:
-    """The nodes that a node's formula refers to: its operands, and those of inline ones."""
-    found: set[Node] = set()
-    for operand in node.inputs:
-        found |= _sources(operand) if operand.inline else {operand}
-    return found
-
-
-def _operands(expr: Expr) -> list[Ref]:
-    """The elements that stand in a formula, each once; not those behind a `…`."""
-
-    def read(part: Expr) -> Iterator[Ref]:
-        if isinstance(part, Ref):
-            yield part
-        elif not isinstance(part, Worked):
-            for child in children(part):
-                yield from read(child)
-
-    return list(dict.fromkeys(read(expr)))
-
-
-def _in_a_row(expr: Expr) -> Iterator[Expr]:
-    """The terms of sums within sums."""
-    if isinstance(expr, Sum):
-        for term in expr.terms:
-            yield from _in_a_row(term)
-    else:
-        yield expr
-
-
-def _worked_inside(expr: Expr) -> Iterator[Worked]:
-    if isinstance(expr, Worked):
-        yield expr
-    else:
-        for child in children(expr):
-            yield from _worked_inside(child)
-
-
-def _with_dots(expr: Expr) -> Expr:
-    """`…` for the terms that are not written."""
-    return Number(ONE.value, "…") if isinstance(expr, Worked) else rebuild(expr, _with_dots)
+def typed_name(graph: Graph, node: Node, element: int) -> str:
+    """The shortest name under which an element can be asked for: `new.w5`, else its id."""
+    id = element_id(node, element)
+    subject, prefix = node, ""
+    match node.symbol:
+        case Updated(of):
+            subject, prefix = of, "new."
+        case Derivative(_, of, "") if node.id == f"grad.{of.id}":
+            subject, prefix = of, "grad."
+    name = Notation().element(Ref(subject, index_of(subject, element))) if subject.names else ""
+    try:
+        found = find_part(graph, prefix + name) if name else None
+    except LookupFailedError:
+        found = None
+    return prefix + name if found == Part(node, (element,)) else id

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bptrace.report.labels import Words
-from bptrace.report.sections import Result, thinned
+from bptrace.report.result import thinned
+from bptrace.report.sections import Result
 
 if TYPE_CHECKING:
     from bptrace.report.numbers import Numbers
@@ -17,12 +18,19 @@ def metrics_sections(trace: Trace, words: Words, numbers: Numbers) -> list[Resul
     columns = trace.metrics
     if columns is None:
         return []
-    parts = [part for part in ("training", "validation") if part in columns]
+    parts = [part for part in ("training", "validation", "test") if part in columns]
     made = [_table(columns, part, words, numbers) for part in parts]
     last = made[-1]
     last.lines.append((words("metrics_when"), []))
-    for name in list(columns[parts[0]])[1:]:
-        last.lines.append((f"{words(f'metric_{name}')}:", [_formula(name, trace.metric_constants.get(name), words)]))
+    if "test" in columns:
+        last.lines.append((words("metrics_of_test"), []))
+    names = list(columns[parts[0]])[1:]
+    scaled = any(table.scaling for table in trace.final_assembly.tables.values() if table.kind == "targets")
+    for name in names:
+        formula = _formula(name, trace.metric_constants.get(name), words)
+        if scaled and name != "accuracy":
+            formula += words("metric_in_file" if name in ("file_rmse", "log_rmse") else "metric_in_scaled")
+        last.lines.append((f"{words(f'metric_{name}')}:", [formula]))
     if "validation" in columns and trace.spec.network.training.stop.patience:
         last.lines.append((words("patience_on_validation"), []))
     return made
@@ -31,14 +39,15 @@ def metrics_sections(trace: Trace, words: Words, numbers: Numbers) -> list[Resul
 def _table(columns: dict[str, Any], part: str, words: Words, numbers: Numbers) -> Result:
     names = list(columns[part])
     made = Result(words(f"heading_metrics_{part}"), [words("epoch"), *(words(f"metric_{name}") for name in names)])
-    count = len(columns["epoch"])
+    epochs = columns["epoch"][-len(columns[part]["loss"]) :]
+    count = len(epochs)
     for k in thinned(count):
         if k is None:
             made.rows.append([words("more_epochs", count=count - 20)])
             continue
         values = [columns[part][name][k] for name in names]
         texts = ["" if value is None else numbers.computed(value) for value in values]
-        made.rows.append([str(columns["epoch"][k]), *texts])
+        made.rows.append([str(epochs[k]), *texts])
     return made
 
 
@@ -46,7 +55,7 @@ def _formula(metric: str, constant: float | None, words: Words) -> str:
     """How a metric is worked out, with n the number of values that are compared."""
     number = "" if constant is None else f"{constant:g}"
     match metric:
-        case "rmse":
+        case "rmse" | "file_rmse":
             return "√(Σ (t - y)²/n)"
         case "log_rmse":
             return f"√(Σ (ln(t) - ln(max(y, {number})))²/n)"

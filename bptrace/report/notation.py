@@ -83,7 +83,8 @@ class Notation:
             sample = self._sample(node, index)
             return node.names[flat] + (f"[{sample}]" if sample else "")
         own = node.layer in ("", self.layer) or node.phase == "loss"
-        base = array if own and (node.layer or node.phase == "loss") else node.id
+        named = node.layer or node.phase == "loss" or node.id.startswith("setting.")
+        base = array if own and named else node.id
         return f"{base}[{','.join(shown)}]" if shown else base
 
     def _sample(self, node: Node, index: Index) -> str:

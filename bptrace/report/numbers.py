@@ -7,7 +7,6 @@ form, typed into a calculator with the digits shown, gives the value's digits, e
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
@@ -17,54 +16,16 @@ from bptrace.formula.evaluate import HOLDS, Decimals, Floats, Fractions, evaluat
 from bptrace.formula.expr import Choice, Expr, Infinite, Negation, Number, Ref, Worked, children, refs, worked_leaves
 from bptrace.formula.text import OPPOSITES, RELATIONS, ChoiceSlot, Piece, Slot, pieces, place
 from bptrace.graph.node import Node
+from bptrace.report.digits import FLOAT_DIGITS, as_decimal, as_float, finite_decimal, fixed, rounds_to, short, special
 
 if TYPE_CHECKING:
     from bptrace.trace import Values
 
-SIGNIFICANT = 7
-"""Digits of a number that is too small for its decimals."""
-FLOAT_DIGITS = 15
-"""Digits that every float has; the ones after them say nothing."""
 
 LONGEST_ON_PAPER = 18
 """Characters of an inner number that somebody might still write down."""
 
 _FLOATS, _DECIMALS, _FRACTIONS = Floats(), Decimals(), Fractions()
-
-
-def short(value: float) -> str:
-    """A given number, as short as it is: 0.5, 3, 1e-08."""
-    text = repr(float(value))
-    return text.removesuffix(".0")
-
-
-def special(value: float) -> str:
-    """NaN and the infinities as a page writes them."""
-    return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
-
-
-def fixed(value: float, digits: int) -> str:
-    """`value` with a fixed number of decimals, or with seven significant digits where that would
-    leave less than half of the decimals significant. More digits than a float has are not shown."""
-    if value - value != 0:
-        return special(value)
-    if value == 0:
-        return f"{0:.{digits}f}"
-    size = abs(value)
-    if size < 1 and digits + 1 + math.floor(math.log10(size)) < digits / 2:
-        places = max(SIGNIFICANT, (digits + 1) // 2) - 1
-        return f"{value:.{places}e}"
-    if size * 10.0**digits >= 10.0**FLOAT_DIGITS:
-        if size >= 10.0**FLOAT_DIGITS:
-            return f"{value:.{FLOAT_DIGITS - 1}e}"
-        digits = FLOAT_DIGITS - 1 - math.floor(math.log10(size))
-    text = f"{value:.{digits}f}"
-    doubled = size * 2 * 10**digits
-    if doubled == math.floor(doubled) and doubled % 2 == 1:
-        with localcontext() as context:
-            context.prec = 400
-            text = f"{Decimal(value).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP):f}"
-    return text
 
 
 class Numbers:
@@ -145,7 +106,7 @@ class Numbers:
 
     def plain(self, value: Any) -> str:
         if isinstance(value, Decimal | Fraction):
-            return _decimal(Fraction(value)) or str(value)
+            return finite_decimal(Fraction(value)) or str(value)
         return short(value)
 
     def computed(self, value: Any) -> str:
@@ -175,7 +136,7 @@ class Numbers:
                 exact = evaluate(leaf.of, lambda ref: Fraction(self.text(ref)), _FRACTIONS)
             except (ArithmeticError, ValueError):
                 exact = None
-            text = _decimal(exact) if exact is not None else ""
+            text = finite_decimal(exact) if exact is not None else ""
             if text and len(text.partition(".")[2]) <= (self.digits or 17):
                 return text
         value = self.worked_value(leaf)
@@ -246,21 +207,21 @@ class Numbers:
         if "/" in text:
             return True
         try:
-            value = evaluate(expr, self._shown_float, _FLOATS, lambda leaf: _float(self.worked_text(leaf)))
+            value = evaluate(expr, self._shown_float, _FLOATS, lambda leaf: as_float(self.worked_text(leaf)))
         except (ArithmeticError, ValueError):
             return self._holds_decimally(expr, text)
-        said = _like(value, text)
+        said = rounds_to(value, text)
         if said is None:
             return self._holds_decimally(expr, text)
         return said
 
     def _shown_float(self, ref: Ref) -> float:
-        return _float(self.text(ref))
+        return as_float(self.text(ref))
 
     def _holds_decimally(self, expr: Expr, text: str) -> bool:
         try:
             value = evaluate(
-                expr, lambda ref: _exact(self.text(ref)), _DECIMALS, lambda leaf: _exact(self.worked_text(leaf))
+                expr, lambda ref: as_decimal(self.text(ref)), _DECIMALS, lambda leaf: as_decimal(self.worked_text(leaf))
             )
         except (ArithmeticError, ValueError):
             return False
@@ -303,47 +264,6 @@ def _infinite(expr: Expr, taken: Callable[[Choice], bool]) -> str:
 
 def _is_number(expr: Expr) -> bool:
     return isinstance(expr, Ref | Number | Worked) or (isinstance(expr, Negation) and _is_number(expr.of))
-
-
-def _float(text: str) -> float:
-    return float(Fraction(text)) if "/" in text else float(text.replace("∞", "inf"))
-
-
-def _exact(text: str) -> Decimal:
-    top, _, bottom = text.replace("∞", "Infinity").partition("/")
-    return Decimal(top) / Decimal(bottom) if bottom else Decimal(top)
-
-
-def _decimal(value: Fraction) -> str:
-    """A fraction as a finite decimal, or nothing."""
-    if not isinstance(value, Fraction):
-        value = Fraction(value)
-    rest, twos, fives = value.denominator, 0, 0
-    while rest % 2 == 0:
-        rest, twos = rest // 2, twos + 1
-    while rest % 5 == 0:
-        rest, fives = rest // 5, fives + 1
-    if rest != 1 or max(twos, fives) > 40:
-        return ""
-    places = max(twos, fives)
-    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
-    text = f"{digits[:-places]}.{digits[-places:]}" if places else digits
-    return f"-{text}" if value < 0 else text
-
-
-def _like(value: float, text: str) -> bool | None:
-    """Whether a value rounds to `text`; None where floats cannot tell (near a tie)."""
-    if value - value != 0:
-        return None
-    mantissa, _, exponent = text.partition("e")
-    decimals = len(mantissa.partition(".")[2]) - int(exponent or 0)
-    scaled = value * 10.0**decimals
-    if abs(scaled) > 1e14:
-        return None
-    distance = abs(abs(scaled) % 1.0 - 0.5)
-    if distance < 1e-6 + abs(scaled) * 4e-15:
-        return None
-    return round(scaled) == round(float(mantissa) * 10.0 ** (decimals + int(exponent or 0)))
 
 
 __all__ = ["Numbers", "fixed", "pieces", "short", "special"]

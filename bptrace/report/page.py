@@ -16,8 +16,9 @@ from bptrace.graph.lookup import LookupFailedError, find, find_part
 from bptrace.graph.lookup import Part as Share
 from bptrace.graph.node import Node
 from bptrace.report import time_steps
+from bptrace.report.block_parts import Limits
 from bptrace.report.blocks import Block, Given, Heading, Part, Sentence
-from bptrace.report.blocks_of import Blocks, Limits
+from bptrace.report.blocks_of import Blocks
 from bptrace.report.labels import Words
 from bptrace.report.notation import Notation, unflat
 from bptrace.report.numbers import Numbers
@@ -35,10 +36,13 @@ PHASES = ("forward", "loss", "backward", "update", "tangent")
 class PageWords(Words):
     """The words together with the names that labels need."""
 
-    def __init__(self, graph: Graph, language: str, units: dict[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, graph: Graph, language: str, units: dict[str, tuple[str, ...]], channels: dict[str, tuple[str, ...]]
+    ) -> None:
         super().__init__(language)
         self.graph = graph
         self.units = units
+        self.channels = channels
 
 
 class Page:
@@ -49,7 +53,12 @@ class Page:
         self.assembly = assembly
         self.options = options
         graph = assembly.graph
-        self.words = PageWords(graph, options.language, assembly.unit_names)
+        channels = {
+            layer: tuple(map(str, names))
+            for layer, title in assembly.titles.items()
+            if isinstance(names := title.get("channel_names"), list)
+        }
+        self.words = PageWords(graph, options.language, assembly.unit_names, channels)
         self.blocks = Blocks(self.words, Limits(options.rows, options.terms, options.net), assembly.samples)
         self.items: list[Heading | Block] = []
         self.shares: list[Share] = []  # parts of formulas that `--only` asks for
@@ -154,6 +163,8 @@ class Page:
         ]
         kind = self.words(title["type"])
         said = self.words("window_heading", name=layer, type=kind, parts=self.words("comma").join(parts))
+        if title.get("padding") not in (None, 0, "valid") and title.get("flip_kernel") is not None:
+            said += " " + self.words("window_dots")
         if title.get("flip_kernel"):
             said += " " + self.words("window_flipped")
         elif title.get("flip_kernel") is not None and "transpose" not in title["type"]:
@@ -201,6 +212,11 @@ class Page:
         constant = set(self.assembly.held)
         if iteration == 1 and not trace.resumed:
             constant.update(self.assembly.trainable)
+            carry = self.assembly.graph.carry.items()
+            worked_out = trace.fisher_pass is not None  # what no update changes comes from the pass before
+            constant.update(
+                leaf for leaf, new in carry if leaf.phase == "parameter" and not (worked_out and new is leaf)
+            )
         constant = {node for node in constant if node.id not in self.assembly.drawn}
         return Numbers(trace.values(iteration), constant, digits, self._paper)
 

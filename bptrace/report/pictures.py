@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -12,6 +12,8 @@ from bptrace.report.blocks import Matrix, Picture
 from bptrace.report.notation import Notation
 from bptrace.report.places import SPATIAL, spatial
 
+ChannelNames = Mapping[str, Sequence[str]]
+"""The names of the channels of a layer, by the layer."""
 LARGEST = 8
 """Rows and columns up to which a matrix is shown whole; of a larger one the first and last are."""
 SEQUENCES = ("time", "query")
@@ -20,10 +22,13 @@ ENDS = 3
 """Rows and columns shown at each end of a larger one."""
 
 
-def convolution(node: Node, notation: Notation, most: int) -> tuple[list[Picture], int]:
+def convolution(
+    node: Node, notation: Notation, most: int, names: ChannelNames | None = None
+) -> tuple[list[Picture], int]:
     """x ⋆ W = z for each channel of z, as sums over the channels of x; and how many were left out."""
     x, weights = node.inputs[:2]
-    if not spatial(node) or any(max(o.shape[k] for k in spatial(o)) > LARGEST for o in (x, weights, node)):
+    parts = (x, weights, node)
+    if not all(spatial(o) and max(o.shape[k] for k in spatial(o)) <= LARGEST for o in parts):
         return [], 0
     sign = "⋆ᵀ" if node.op.name == "convolution_input" else "∗" if node.op.grid.flip else "⋆"  # type: ignore[attr-defined]
     into = node.op.groups if hasattr(node.op, "groups") else 1
@@ -35,9 +40,9 @@ def convolution(node: Node, notation: Notation, most: int) -> tuple[list[Picture
         for c in _channels_read(node, outer[channels], into):
             joint = "+" if made else ""
             read = _at(x, sample=outer[0], channel=c)
-            made.append((joint, matrix(x, read, notation)))
-            made.append((sign, matrix(weights, _weights_at(node, weights, outer[channels], c), notation)))
-        made.append(("=", matrix(node, outer, notation)))
+            made.append((joint, matrix(x, read, notation, names)))
+            made.append((sign, matrix(weights, _weights_at(node, weights, outer[channels], c), notation, names)))
+        made.append(("=", matrix(node, outer, notation, names)))
         if used + len(made) > most and pictures:
             left += 1
             continue
@@ -80,10 +85,12 @@ def _outer(node: Node) -> list[Index]:
     return list(product(*(range(1 if k in inside else extent) for k, extent in enumerate(node.shape))))
 
 
-def matrices(node: Node, notation: Notation, most: int) -> tuple[list[Matrix], int]:
+def matrices(
+    node: Node, notation: Notation, most: int, names: ChannelNames | None = None
+) -> tuple[list[Matrix], int]:
     """A node with rows and columns as one matrix a channel and sample; and how many were left out."""
     outer = _outer(node)
-    return [matrix(node, place, notation) for place in outer[:most]], max(0, len(outer) - most)
+    return [matrix(node, place, notation, names) for place in outer[:most]], max(0, len(outer) - most)
 
 
 def sided(node: Node) -> bool:
@@ -126,13 +133,19 @@ def _names_of(node: Node, axis: int, listed: Sequence[int | None], words: Any) -
     return ["…" if k is None else units[k] if len(units) == node.shape[axis] else f"{named}{k + 1}" for k in listed]
 
 
-def matrix(node: Node, outer: Index, notation: Notation) -> Matrix:
+def channel_name(node: Node, axis: int, place: int, names: ChannelNames) -> str:
+    """A channel by its name where it has one, else any place by its number."""
+    own = names.get(node.layer, ()) if node.axes[axis : axis + 1] == ("channel",) else ()
+    return own[place] if len(own) == node.shape[axis] else str(place + 1)
+
+
+def matrix(node: Node, outer: Index, notation: Notation, names: ChannelNames | None = None) -> Matrix:
     """One matrix of a node: its last two axes of places, at one place of the others."""
     inside = spatial(node)[-2:]
     rows = inside[0] if len(inside) > 1 else None
     columns = inside[-1]
     shown = [
-        str(place + 1)
+        channel_name(node, k, place, names or {})
         for k, (place, extent) in enumerate(zip(outer, node.shape, strict=True))
         if k not in inside and extent > 1
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 from bptrace.formula.expr import (
@@ -23,6 +24,7 @@ from bptrace.formula.expr import (
     Sum,
     Worked,
     flat,
+    refs,
 )
 from bptrace.graph.graph import Graph
 from bptrace.graph.node import Derivative, Node
@@ -33,6 +35,9 @@ from bptrace.report.structure import summed_axes
 
 SPATIAL = ("place", "depth", "row", "column")
 """Axes along which a window lies."""
+WINDOWED = ("convolution", "convolution_input", "convolution_weights", "max_pool", "window_scatter", "window_gather",
+            "average_pool", "average_spread", "adaptive_average", "adaptive_spread")  # fmt: skip
+"""Operations that read windows; a norm over an image also sums over its places, but of the whole."""
 TRIED = 1000
 """Places that are looked at for those with something under the window."""
 GROUPED = ("channel", "sample")
@@ -53,12 +58,17 @@ def typical(node: Node) -> Expr:
 
 def laid_over(node: Node, first: Expr) -> bool:
     """Whether the elements of a node are worked out of windows, so that they are shown place by place."""
-    if not spatial(node) or node.names or node.op.elementwise:
+    if not spatial(node) or node.names or node.op.elementwise or not _windowed(node):
         return False
     read = _read(flat(first))
     if not read or not all(spatial(ref.node) for pair in read for ref in pair):
         return False
     return any(axis in SPATIAL for axis, _ in summed_axes(_inside(first))) or isinstance(first, Function)
+
+
+def _windowed(node: Node) -> bool:
+    """Whether a node, or what it is a copy or a multiple of, reads windows."""
+    return node.op.name in WINDOWED or any(operand.inline and _windowed(operand) for operand in node.inputs)
 
 
 def _inside(expr: Expr) -> Expr:
@@ -158,11 +168,20 @@ class PlaceRows:
             group = next(axis for axis, count in summed_axes(_inside(expr)) if axis in GROUPED and count > 1)
             for k, term in enumerate(terms):
                 value = Worked(term)
-                made.append(self._place(node, notation, at if not k else "", str(k + 1), sample, term, value, headings))
+                which = self._group(term, group, k, len(terms))
+                made.append(self._place(node, notation, at if not k else "", which, sample, term, value, headings))
                 sample = ""
             line = Line("", self.forms(closing, notation, False), Ref(node, index), "")
             made.append(Place("", str(self.words("sum")), [], "", line))
         return Rows(made, headings.pop() if len(headings) == 1 else "", str(self.words(group)) if group else "")
+
+    def _group(self, term: Expr, axis: str, k: int, count: int) -> str:
+        """The channel or sample of a row, by its name where it has one."""
+        for ref in refs(term) if axis == "channel" else ():
+            names = self.words.channels.get(ref.node.layer, ())
+            if "channel" in ref.node.axes and len(names) == count == ref.node.shape[ref.node.axes.index("channel")]:
+                return str(names[k])
+        return str(k + 1)
 
     def _place(
         self, node: Node, notation: Notation, at: str, group: str, sample: str, expr: Expr, value: Ref | Worked,
@@ -170,14 +189,14 @@ class PlaceRows:
     ) -> Place:  # fmt: skip
         read = _read(flat(expr))
         line = Line("", self.forms(expr, notation, False), value, sample)
-        window: list[list[Ref]] = []
+        window: list[list[Ref | None]] = []
         fed = ""
         if read and passed_back(node):
             subject = self._subject(read[0][0].node)
             fed = self._fed(subject, [pair[0] for pair in read])
             headings.add(str(self.words("fed")))
         elif read:
-            window = patch([pair[-1] for pair in read])
+            window = _padded(read) if len(read[0]) == 2 else patch([pair[-1] for pair in read])
             moving = notation.array(read[0][-1].node)
             over = notation.array(read[0][0].node) if len(read[0]) == 2 else ""
             headings.add(str(self.words("under", moving=moving, over=over)) if over else str(self.words("window")))
@@ -260,14 +279,30 @@ def passed_back(node: Node) -> bool:
     return node.phase == "backward" and isinstance(node.symbol, Derivative) and node.symbol.of.phase != "parameter"
 
 
-def patch(read: Sequence[Ref]) -> list[list[Ref]]:
+def patch(read: Sequence[Ref]) -> list[list[Ref | None]]:
     """Elements by the row in which they stand."""
-    window: dict[Any, list[Ref]] = {}
+    window: dict[Any, list[Ref | None]] = {}
     for ref in read:
         axes = spatial(ref.node)
         # with channels last or in one dimension a row is what the last place axis runs along
         window.setdefault(tuple(ref.index[k] for k in axes[:-1]), []).append(ref)
     return list(window.values())
+
+
+def _padded(read: Sequence[tuple[Ref, ...]]) -> list[list[Ref | None]]:
+    """The patch that lies under an operand, with None where that hangs over the edge."""
+    over = read[0][0].node
+    axes, moving = spatial(over), spatial(read[0][1].node)
+    if len(axes) != len(moving):
+        return patch([pair[1] for pair in read])
+    order: list[list[int]] = []
+    for axis, along in zip(axes, moving, strict=True):
+        pairs = sorted({(pair[0].index[axis], pair[1].index[along]) for pair in read})
+        turned = len(pairs) > 1 and pairs[0][1] > pairs[-1][1]  # a kernel turned round
+        order.append(list(range(over.shape[axis]))[:: -1 if turned else 1])
+    found = {tuple(pair[0].index[axis] for axis in axes): pair[1] for pair in read}
+    rows = product(*order[:-1])
+    return [[found.get((*row, column)) for column in order[-1]] for row in rows]
 
 
 def position(node: Node, index: Index) -> str:

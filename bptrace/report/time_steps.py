@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from bptrace.formula.expr import Expr, Index, Ref, addends, flat, refs, worked, worked_leaves
+from bptrace.formula.expr import Index, Ref, addends, flat, worked, worked_leaves
 from bptrace.formula.text import symbols
 from bptrace.graph.node import Applied, Node, Own
 from bptrace.graph.op import element, formula_of
+from bptrace.report.addends import step_of
 from bptrace.report.blocks import Columns, Form, Lines, Part, Table
 from bptrace.report.notation import Notation, indices
 
@@ -144,7 +145,7 @@ def over_steps(
         terms = list(addends(whole))
         if len(terms) < 2:
             return None
-        found = [_step(term) for term in terms]
+        found = [step_of(term) for term in terms]
         own = [step for step in found if step is not None]
         if len(own) < len(terms) or len(set(own)) < max(len(own), 2) or steps not in ([], own):
             return None
@@ -154,11 +155,6 @@ def over_steps(
         rows.append((label(index), [Form("numbers", term) for term in terms], Ref(node, index), whole, shown))
     headings = [notation.one(node), *_joined([step_word(step) for step in steps])]
     return Columns(headings, rows, word, instead) if rows else None
-
-
-def _step(term: Expr) -> int | None:
-    """The time step from which an addend comes: that of the error in it."""
-    return next((ref.node.step for ref in refs(term) if ref.node.phase == "backward"), None)
 
 
 def delta_tables(stages: Iterable[list[Part]], words: Any) -> list[Part]:
@@ -173,8 +169,17 @@ def delta_tables(stages: Iterable[list[Part]], words: Any) -> list[Part]:
         heading, operators = str(words("gate")), tables[0].headings
         general = [heading, str(words("factor")), f"· {words('factor')}"]
         same = all(table.headings == operators for table in tables)
-        made.append(Table(operators if same and len(tables) == 1 else general, rows, str(words("value"))))
+        made.append(Table(operators if same and len(tables) == 1 else general, rows, _stage(rows[-1].value, words)))
     return made
+
+
+def _stage(value: object, words: Any) -> str:
+    """What the lines of one step to the deltas work out."""
+    node = value.node if isinstance(value, Ref) else None
+    if node is not None and node.word == "delta":
+        return "δ"
+    derivative = node is not None and isinstance(node.symbol, Applied)
+    return str(words("local_derivative" if derivative else "arriving"))
 
 
 def arriving(nodes: Sequence[Node], most: int) -> list[tuple[str, list[Ref]]]:

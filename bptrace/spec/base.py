@@ -59,7 +59,7 @@ else:
 class Strict(BaseModel):
     """A model that takes what is written as it is written: nothing unknown, nothing converted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, defer_build=True)
 
 
 @dataclass(frozen=True, eq=False)

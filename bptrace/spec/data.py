@@ -65,19 +65,24 @@ class Divide(Strict):
 
 
 class Scale(Strict):
-    """How the columns of inputs and targets are scaled; constants come from the rows trained on."""
+    """How the columns of inputs and targets are scaled; constants come from the rows trained on.
+
+    `constant` says what becomes of a column that does not vary in these: an error, or divided by 1.
+    """
 
     inputs: Literal["none", "standard", "min_max"] | Divide = "none"
     targets: Literal["none", "standard", "min_max"] | Divide = "none"
+    constant: Literal["refuse", "keep"] = "refuse"
 
 
 class Split(Strict):
-    """Shares of the rows (below 1) or numbers of rows that are not trained on."""
+    """Shares of the rows (below 1) or numbers of rows that are not trained on; with `stratify` shares of each class."""
 
     validation: Number = 0.0
     test: Number = 0.0
     order: Literal["shuffle", "given"] = "shuffle"
     seed: Seed = 0
+    stratify: bool = False
 
     @model_validator(mode="after")
     def _some_are_left(self) -> Split:
@@ -87,6 +92,9 @@ class Split(Strict):
                 raise refuse(f"cannot be {describe(size)}", "a share below 1, or a whole number of rows", at=[part])
         if self.validation < 1 and self.test < 1 and self.validation + self.test >= 1:
             raise refuse("no rows are left to train on", "shares that add up to less than 1", at=["validation"])
+        whole = next((part for part in ("validation", "test") if getattr(self, part) >= 1), None)
+        if self.stratify and whole is not None:
+            raise refuse("a number of rows, of which classes have no equal share", "a share below 1", at=[whole])
         return self
 
 

@@ -25,6 +25,7 @@ FUNCTIONS: dict[str, Signature] = {
     **{name: Signature(1, 1) for name in ("exp", "log", "sqrt", "abs", "sin", "cos")},
     "sum": Signature(1, 1, _AXIS),
     "mean": Signature(1, 1, _AXIS),
+    "logsumexp": Signature(1, 1, _AXIS),
     "min": Signature(1, 2, _AXIS),
     "max": Signature(1, 2, _AXIS),
     "transpose": Signature(1, 1, ("axes",)),

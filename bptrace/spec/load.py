@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from bptrace.errors import Problem, SpecError, UsageError
 from bptrace.spec import overrides as override
 from bptrace.spec.base import Complaint, describe
-from bptrace.spec.expression import Expression
-from bptrace.spec.graph import GraphCheck, check_graph
 from bptrace.spec.models import Network
 from bptrace.spec.positions import Positions, split_lines
 from bptrace.spec.rules import check_network
@@ -21,6 +19,8 @@ from bptrace.spec.yaml_text import LARGEST_FILE, Document, full_width, read
 if TYPE_CHECKING:
     from bptrace.data.source import Source
     from bptrace.spec.data import Data
+    from bptrace.spec.expression import Expression
+    from bptrace.spec.graph import GraphCheck
 
 __all__ = ["Spec", "load"]
 
@@ -89,7 +89,7 @@ def load(source: str | Path, text: str | None = None, overrides: Sequence[str] =
         complaints += check_network(network)
     except Refused as error:
         complaints += error.complaints
-    complaints += graph.complaints
+    complaints += graph.complaints if graph else ()
     problems = document.problems + [document.positions.complaint(complaint) for complaint in complaints]
     read_from: Source | None = None
     if network is not None and network.data is not None and network.data.source:
@@ -97,7 +97,8 @@ def load(source: str | Path, text: str | None = None, overrides: Sequence[str] =
     if problems or network is None:
         ours = (file, "--set")  # those of a data file follow
         raise SpecError(sorted(dict.fromkeys(problems), key=lambda p: (p.file not in ours, p.line, p.column)))
-    return Spec(network, file, text, document.positions, graph.expressions, graph.order, read_from)
+    expressions, order = (graph.expressions, graph.order) if graph else ({}, ())
+    return Spec(network, file, text, document.positions, expressions, order, read_from)
 
 
 def _data(data: Data, file: str, document: Document, problems: list[Problem]) -> Source | None:
@@ -112,11 +113,13 @@ def _data(data: Data, file: str, document: Document, problems: list[Problem]) ->
     return read_data(data, Path(file).parent, complain, problems)
 
 
-def _graph(document: Mapping[str, Any]) -> GraphCheck:
-    """Check the expressions even where other parts of the file are wrong."""
+def _graph(document: Mapping[str, Any]) -> GraphCheck | None:
+    """Check the expressions, if there are any, even where other parts of the file are wrong."""
     graph = document.get("graph")
     if not isinstance(graph, dict):
-        return GraphCheck()
+        return None
+    from bptrace.spec.graph import check_graph  # not needed for layers
+
     texts = {
         name: value if isinstance(value, str) else repr(value)
         for name, value in graph.items()

@@ -55,8 +55,19 @@ class Initializer(Strict):
         "normal",
         "xavier_uniform",
         "xavier_normal",
+        "glorot_uniform",
+        "glorot_normal",
         "he_uniform",
         "he_normal",
+        "kaiming_uniform",
+        "kaiming_normal",
+        "lecun_uniform",
+        "lecun_normal",
+        "trunc_normal",
+        "orthogonal",
+        "sparse",
+        "eye",
+        "dirac",
         "zeros",
         "ones",
         "constant",
@@ -66,8 +77,26 @@ class Initializer(Strict):
     mean: Number | None = None
     std: NotNegative | None = None
     gain: Number | None = None
+    mode: Literal["fan_in", "fan_out"] | None = None
+    sparsity: Annotated[Number, Field(ge=0, le=1)] | None = None
     value: Number | None = None
     numpy_legacy: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Initializer:
+        own = {
+            "mode": ("he_uniform", "he_normal", "kaiming_uniform", "kaiming_normal"),
+            "sparsity": ("sparse",),
+        }
+        for key, types in own.items():
+            if getattr(self, key) is not None and self.type not in types:
+                raise refuse(f"{self.type} has no {key}", f"type: {' or '.join(types)}", at=[key], at_key=True)
+        if self.type == "sparse" and self.sparsity is None:
+            raise refuse("sparse needs a sparsity", "sparsity: 0.5", at=["type"])
+        if self.numpy_legacy is not None and self.type in ("trunc_normal", "orthogonal", "sparse"):
+            said = f"numpy.random has no {self.type}"
+            raise refuse(said, "uniform or normal", at=["numpy_legacy"], at_key=True)
+        return self
 
 
 class LossSpec(Strict):
@@ -141,7 +170,7 @@ class Stop(Strict):
     """When to end before the last epoch."""
 
     loss_below: Number | None = None
-    gradient_below: Number | None = None
+    gradient_below: Positive | None = None
     patience: Count | None = None
 
 

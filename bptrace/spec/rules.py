@@ -18,6 +18,7 @@ def check_network(network: Network) -> list[Complaint]:
     complaints = list(_kind(network))
     complaints += _layer_names(network.layers)
     complaints += _losses(network)
+    complaints += _stops(network)
     if network.data is not None:
         complaints += _data_names(network.data)
     return complaints
@@ -37,6 +38,19 @@ def _kind(network: Network) -> Iterator[Complaint]:
         yield from _graph(network)
     else:
         yield Complaint((), "no network here", "'layers' or 'graph'")
+
+
+def _stops(network: Network) -> Iterator[Complaint]:
+    """What ends a run early has to be there to be looked at."""
+    if network.loss or network.graph:
+        return
+    stop = network.training.stop
+    for key in ("loss_below", "patience"):
+        if getattr(stop, key) is not None:
+            yield Complaint(("training", "stop", key), "there is no loss to wait for", "a 'loss'", at_key=True)
+    if stop.gradient_below is not None and not network.upstream:
+        path = ("training", "stop", "gradient_below")
+        yield Complaint(path, "there is no gradient without a loss", "a 'loss'", at_key=True)
 
 
 def _graph(network: Network) -> Iterator[Complaint]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from bptrace.errors import UsageError, nearest
@@ -26,6 +27,10 @@ FIRST_KEPT = 10
 """Iterations that are kept at least, from the first: where runs part is mostly there."""
 FEW = 4
 """Numbers among the parameters up to which their path is shown without being asked for."""
+PARTS = ("training", "validation", "test")
+"""The parts of the data, in the order in which their metrics stand."""
+REPEATED_BY = ("data.folds.hold_out", "data.folds.seed", "data.split.seed", "training.seed", "seed")
+"""Settings that say how often a thing is repeated: where runs differ in these only, their mean is of interest."""
 PART_OF_FIRST = 0.01
 """The threshold that is taken where none is given: this share of the first loss."""
 
@@ -48,6 +53,12 @@ class Run:
         """After how many updates the loss was lowest."""
         known = [k for k, loss in enumerate(self.losses) if loss is not None and isfinite(loss)]
         return min(known, key=lambda k: self.losses[k] or 0.0) if known else None
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float | None]]:
+        """The last epoch's loss and metrics, by part of the data."""
+        columns = self.trace.metrics or {}
+        return {part: {name: course[-1] for name, course in columns[part].items()} for part in PARTS if part in columns}
 
     def reaches(self, threshold: float) -> int | None:
         """After how many updates the loss is at most the threshold for the first time."""
@@ -93,6 +104,17 @@ class Comparison:
         return any(_batches(run.trace) for run in self.runs)
 
     @property
+    def repeats(self) -> bool:
+        """Whether the runs are the same but for their rows and their chance."""
+        return bool(self.settings) and set(self.settings) <= set(REPEATED_BY)
+
+    def spread(self, part: str, metric: str) -> tuple[float, float] | None:
+        """The mean of a metric over the runs, and its standard deviation with the divisor runs - 1."""
+        values = [run.metrics.get(part, {}).get(metric) for run in self.runs]
+        known = [value for value in values if value is not None]
+        return (mean(known), stdev(known)) if len(known) == len(values) else None
+
+    @property
     def other_losses(self) -> list[str]:
         """The runs whose loss is another function than the first run's."""
         heads = ("loss", "penalty", "graph", "output")
@@ -120,6 +142,7 @@ class Comparison:
             "version": VERSION,
             "threshold": self.threshold,
             "settings": self.settings,
+            "spread": self._spreads() if self.repeats else None,
             "runs": [
                 {
                     "run": run.letter,
@@ -132,6 +155,7 @@ class Comparison:
                     "best": run.best,
                     "reached": None if self.threshold is None else run.reaches(self.threshold),
                     "path": run.path,
+                    "metrics": run.metrics,
                     "start": {
                         "same": start.same, "differ": list(start.differ), "unmatched": list(start.unmatched),
                         "data": list(start.data),
@@ -142,6 +166,16 @@ class Comparison:
             ],
         }  # fmt: skip
 
+    def _spreads(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Mean and standard deviation of every metric that all runs have."""
+        made: dict[str, dict[str, dict[str, float]]] = {}
+        for part, metrics in self.runs[0].metrics.items():
+            for metric in metrics:
+                found = self.spread(part, metric)
+                if found is not None:
+                    made.setdefault(part, {})[metric] = {"mean": found[0], "std": found[1]}
+        return made
+
     def rows(self) -> Iterator[tuple[str, int, str, float]]:
         """Every number as run, updates done, id, value: the rows of the CSV."""
         for run in self.runs:
@@ -149,6 +183,12 @@ class Comparison:
                 for k, value in enumerate(course):
                     if value is not None:
                         yield run.letter, k, id, value
+            columns = run.trace.metrics or {}
+            for part in (part for part in PARTS if part in columns):
+                for name, course in columns[part].items():
+                    for updates, value in zip(columns["iteration"][-len(course) :], course, strict=True):
+                        if value is not None:
+                            yield run.letter, updates, f"{part}.{name}", value
 
 
 def _difference(difference: Difference | None) -> dict[str, Any] | None:
@@ -209,6 +249,10 @@ def _need_losses(found: Sequence[Variant]) -> None:
 
 def _run(variant: Variant, iterations: int | None, count: int) -> Trace:
     """A run that keeps all its numbers where all runs' have room, else those of the first iterations and the last."""
+    if variant.stored is not None:
+        if iterations is not None:
+            raise UsageError(f"--iterations {iterations}: run {variant.letter} is a stored trace, nothing is run")
+        return variant.stored
     planned = variant.network.planned(iterations)
     row = 8 * sum(node.size for node in variant.network.assembly().graph.stored())
     if planned * row * count <= BUDGET:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bptrace.errors import Problem, SpecError, UsageError
-from bptrace.network import Network, load
+from bptrace.network import Network, is_stored, load, read_trace
 from bptrace.spec import overrides as override
 from bptrace.spec.yaml_text import read
+
+if TYPE_CHECKING:
+    from bptrace.trace import Trace
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 BY_TYPE = ("optimizer", "initializer")
@@ -20,12 +23,16 @@ FREE_TEXT = ("name", "source", "notes")
 
 @dataclass(frozen=True)
 class Variant:
-    """One network to run; `changes` are the `path=value` that were varied, `settings` all that its YAML says."""
+    """One network to run; `changes` are the `path=value` that were varied, `settings` all that its YAML says.
+
+    `stored` is the trace where the run has been done already.
+    """
 
     letter: str
     network: Network
     changes: tuple[str, ...]
     settings: dict[str, Any]
+    stored: Trace | None = None
 
 
 def variants(
@@ -42,34 +49,35 @@ def variants(
     found: list[Variant] = []
     problems: list[Problem] = []
     for source in sources:
+        if isinstance(source, str) and is_stored(source) and (varied or sets):
+            raise UsageError(f"{source}: a stored trace is what it is; leave out --vary and --set")
         for changes in combinations:
             try:
-                network, settings = _load(source, [*sets, *changes], text if source == "-" else None)
+                network = _load(source, [*sets, *changes], text if source == "-" else None)
                 network.assembly()  # what is wrong with its shapes and names comes out here
+                stored = read_trace(source) if isinstance(source, str) and is_stored(source) else None
             except SpecError as error:
                 variant = f" (in the variant {', '.join(changes)})" if changes else ""
                 problems.extend(replace(problem, message=problem.message + variant) for problem in error.problems)
             else:
-                found.append(Variant(LETTERS[len(found)], network, changes, settings))
+                found.append(Variant(LETTERS[len(found)], network, changes, flat(_document(network)), stored))
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
     return found
 
 
-def _load(source: Network | str, changes: Sequence[str], text: str | None) -> tuple[Network, dict[str, Any]]:
+def _load(source: Network | str, changes: Sequence[str], text: str | None) -> Network:
     if isinstance(source, Network) and not changes:
-        return source, flat(_document(source, ()))
+        return source
     if isinstance(source, Network):
-        network = load(source.spec.file, text=source.spec.text, overrides=changes)
-    else:
-        network = load(source, text=text, overrides=changes)
-    return network, flat(_document(network, changes))
+        return load(source.spec.file, text=source.spec.text, overrides=[*source.overrides, *changes])
+    return load(source, text=text, overrides=changes)
 
 
-def _document(network: Network, changes: Sequence[str]) -> dict[str, Any]:
+def _document(network: Network) -> dict[str, Any]:
     """What the YAML says, with the changes made to it."""
     document = read(network.spec.text, network.spec.file)
-    for change in changes:
+    for change in network.overrides:
         override.apply(document, change)
     return {key: value for key, value in document.value.items() if key not in FREE_TEXT}
 

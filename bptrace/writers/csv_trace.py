@@ -29,7 +29,7 @@ def csv_trace(trace: Trace, iterations: Sequence[int] | None = None) -> Iterator
     lines: list[str] = []
     for iteration in trace.recorded if iterations is None else iterations:
         values = trace.values(iteration)
-        for node in trace.assembly(iteration).graph.stored():
+        for node in trace.assembly(iteration).graph.listed():
             starts: Iterable[str] = begun.get(node, ())
             if not starts:
                 starts = _starts(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bptrace.report.explain import Explanation, Remark, Step
+from bptrace.report.explanation import Explanation, Remark, Step
 from bptrace.writers.layout import Layout, to_ascii
 
 LAYOUT = Layout()

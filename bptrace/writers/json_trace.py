@@ -188,8 +188,8 @@ def _nodes(trace: Trace, iterations: Sequence[int]) -> Iterator[tuple[Node, Name
         if not any(graph is known for known in graphs):
             graphs.append(graph)
             names = Names(graph)
-            yield from ((node, names) for node in graph.stored() if node.id not in seen)
-            seen.update(node.id for node in graph.stored())
+            yield from ((node, names) for node in graph.listed() if node.id not in seen)
+            seen.update(node.id for node in graph.listed())
 
 
 def node_entry(node: Node, names: Names) -> dict[str, Any]:
@@ -301,7 +301,7 @@ def _iteration(trace: Trace, iteration: int, encode: Callable[[Any], str]) -> It
     samples = encode(trace.samples(iteration))
     text = f'  {{"iteration": {iteration}, "epoch": {trace.epoch(iteration)}, "samples": {samples}, '
     text += f'"loss": {_loss(values, graph.loss)},\n   "values": {{'
-    for k, node in enumerate(graph.stored()):
+    for k, node in enumerate(graph.listed()):
         text += f"{',' if k else ''}\n    {encode(node.id)}: "
         for part in _array(values.flat(node), node.shape):
             text += part

@@ -156,7 +156,7 @@ class MarkdownWriter(TextWriter):
         notes = any(row.note for row in table.rows)
         operands = max(len(row.cells) for row in table.rows)
         head = [escaped(table.headings[0])]
-        head += [escaped(str(self.words("sample")))] if samples else []
+        head += [escaped(self._counted(table))] if samples else []
         head += [cell(heading) for heading in table.headings[1:]]
         head += [""] * (operands - len(table.headings[1:])) + ([""] if notes else [])
         head.append(cell(f"= {table.result}") if table.result else "")
@@ -164,10 +164,9 @@ class MarkdownWriter(TextWriter):
         for row in table.rows:
             texts = [cell(f"{operator} {text}".strip()) for operator, text in self._cells(row)]
             value, sign = self._row_value(row)
-            closing = bool(row.total or not row.cells)
             line = [cell(row.label)] + ([row.sample] if samples else [])
             line += texts + [""] * (operands - len(texts)) + ([cell(row.note)] if notes else [])
-            line.append("" if closing and not row.total else cell(f"{sign} {value}"))
+            line.append("" if row.left_out else cell(f"{sign} {value}"))
             rows.append(line)
         yield from _table(head, rows)
 

@@ -46,7 +46,11 @@ class StudyText:
         match item:
             case Title():
                 room = self.columns - 1 - self.layout.width(item.text) - self.layout.width(item.place)
-                yield f"{item.text}{' ' * max(2, room)}{item.place}"
+                if room >= 2:
+                    yield f"{item.text}{' ' * room}{item.place}"
+                else:
+                    yield from self.layout.broken(item.text, self.columns, 0)
+                    yield self.layout.right(item.place, self.columns - 1)
                 yield from (line for text in item.lines for line in self.layout.broken(text, self.columns, 0))
             case Heading():
                 yield f"{item.text} {'-' * (self.columns - self.layout.width(item.text) - 1)}"

@@ -20,7 +20,7 @@ _DRAWN = re.compile(r"drawn\(([^,]+), (\d+), (\d+)\)")
 _PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _FUNCTIONS: dict[str, Any] = {
     "exp": math.exp, "ln": lambda x: _log(x), "tanh": math.tanh, "sin": math.sin, "cos": math.cos, "erf": math.erf,
-    "max": max, "min": min,
+    "max": max, "min": min, "largest": lambda place, *values: sorted(values)[-int(place)],
 }  # fmt: skip
 _RELATIONS: dict[str, Any] = {
     ">": float.__gt__, ">=": float.__ge__, "=": float.__eq__, "<": float.__lt__, "<=": float.__le__,

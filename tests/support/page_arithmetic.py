@@ -24,7 +24,7 @@ _TOKEN = re.compile(
     r"(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?|∞)|(?P<name>[a-z]+)|(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)|(?P<sign>[-+·/^√|(),>≥≤<=≠])"
 )
 _PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
-_FUNCTIONS = ("exp", "ln", "tanh", "sin", "cos", "erf", "max", "min", "abs", "sqrt")
+_FUNCTIONS = ("exp", "ln", "tanh", "sin", "cos", "erf", "max", "min", "largest", "abs", "sqrt")
 
 
 class _Reader:
@@ -142,10 +142,17 @@ def read_form(text: str) -> Tree:
 Span = tuple[Decimal, Decimal]
 
 
+HALF_PLACE = Decimal(2) ** -53
+"""Half a unit of the last place of a float, for its size."""
+
+
 class Arithmetic:
     """Interval arithmetic. `decimals` is the page's number of decimals: an operand with as many (or with an
     exponent) was rounded, so it may be off by half a unit of its last digit; others are exact. Without
-    it all operands are taken as they stand, and the interval is a point."""
+    it all operands are taken as they stand, and the interval is a point.
+
+    The value was computed with floats, of which each number and each operation may be off by half a unit of
+    their last place: where large terms cancel, that is what is left."""
 
     def __init__(self, decimals: int | None = None) -> None:
         self.decimals = decimals
@@ -157,7 +164,12 @@ class Arithmetic:
         exponent = int(value.as_tuple().exponent)
         rounded = self.decimals is not None and ("e" in text or -exponent == self.decimals)
         off = Decimal(5).scaleb(exponent - 1) if rounded else Decimal(0)
-        return value - off, value + off
+        return self._as_floats((value - off, value + off), abs(value))
+
+    def _as_floats(self, span: Span, size: Decimal) -> Span:
+        """The interval with the rounding of floats, whose numbers are of this size."""
+        off = size * HALF_PLACE if self.decimals is not None and size.is_finite() else Decimal(0)
+        return span[0] - off, span[1] + off
 
     def __call__(self, tree: Tree) -> Span:
         match tree:
@@ -167,16 +179,17 @@ class Arithmetic:
                 low, high = self(of)
                 return -high, -low
             case ("sum", terms):
-                low = high = Decimal(0)
+                low = high = size = Decimal(0)
                 for sign, term in terms:
                     a, b = self(term)
                     low, high = (low + a, high + b) if sign > 0 else (low - b, high - a)
-                return low, high
+                    size += max(abs(a), abs(b))  # of this size are the sums on the way at most
+                return self._as_floats((low, high), size * len(terms))
             case ("product", factors):
                 span = (Decimal(1), Decimal(1))
                 for operator, factor in factors:
                     span = _times(span, self(factor) if operator == "·" else _inverse(self(factor)))
-                return span
+                return self._as_floats(span, max(map(abs, span)) * len(factors))
             case ("power", base, ("number", text)) if "." not in text and "e" not in text:
                 return _power(self(base), int(text))
             case ("power", base, exponent):
@@ -232,6 +245,9 @@ def _function(name: str, spans: Sequence[Span]) -> Span:
             return max(a for a, _ in spans), max(b for _, b in spans)
         case "min":
             return min(a for a, _ in spans), min(b for _, b in spans)
+        case "largest":
+            place = int(low) - 1  # largest(3, …): the third largest
+            return tuple(sorted(ends, reverse=True)[place] for ends in zip(*spans[1:], strict=True))  # type: ignore[return-value]
         case "abs":
             ends = sorted((abs(low), abs(high)))
             return (Decimal(0) if low < 0 < high else ends[0]), ends[1]

@@ -8,6 +8,7 @@ bptrace but its catalogue, to recognise sentences and table headings. `pages` an
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
@@ -47,7 +48,9 @@ class Equation:
     counted: bool = True
     """Whether its value stands in the value column; not so in the rows of a running sum."""
     window: list[list[str]] = field(default_factory=list)
-    """The patch that stands beside a place, row by row."""
+    """The patch that stands beside a place, row by row, without padding."""
+    patch: str = ""
+    """The same as it is printed."""
     beside: str = ""
     """What heads the patches: `x under W`."""
     fed: str = ""
@@ -59,6 +62,10 @@ class Equation:
     block: int = 0
     """Which block it stands in."""
     layer: str = ""
+    sample: str = ""
+    """The sample, where a column says it."""
+    whole: bool = True
+    """Whether all that it is made of stands on the page: not so the sum of addends that are left out."""
 
     @property
     def source(self) -> str:
@@ -71,8 +78,6 @@ class Read:
 
     kinds: list[tuple[str, str]] = field(default_factory=list)
     equations: list[Equation] = field(default_factory=list)
-    unjudged: list[str] = field(default_factory=list)
-    """Sums of which the page left out terms."""
     pictures: list[tuple[int, str, list[Matrix]]] = field(default_factory=list)
     """The small matrices: the block, its layer, and those that stand side by side."""
     states: list[str] = field(default_factory=list)
@@ -85,6 +90,8 @@ class Read:
     """Windows and what is chosen of them: the sentence, and its layer."""
     block: int = 0
     layer: str = ""
+    edge: int = 0
+    """Where the value column ends."""
     given: set[Decimal] = field(default_factory=set)
     """The numbers of the data block, and those in captions (`∂J/∂v = 3`)."""
 
@@ -136,7 +143,9 @@ _LAYERS = re.compile(
     )
 )
 _TABLE_WORDS = [WORDS[key] for key in ("unit", "weight", "parameter", "element", "contribution", "gate")]
-_TABLE = re.compile(rf" (?:{'|'.join(_TABLE_WORDS)})(?: +{WORDS['sample']})?  .*= \S.*")
+_COUNTED = "|".join(sorted(word for key, word in WORDS.items() if key.startswith("axis_")))
+_TABLE = re.compile(rf" (?:{'|'.join(_TABLE_WORDS)})(?: {{2,}}((?:{_COUNTED})(?: (?:{_COUNTED}))*)(?! +[-·+/] ))?  .*= \S.*")
+_PLACES_COUNTED = re.compile(r"@?\d+(?: @?\d+)*(?=\s|$)")
 _SAMPLES = f" {WORDS['sample']}"
 _COLUMNS = re.compile(
     rf" (?:{WORDS['sample']}  .* = \S|{WORDS['gate']}  (?!.*{WORDS['factor']}).*= \S"
@@ -158,7 +167,7 @@ _TOTAL = re.compile(rf"\S*\b{WORDS['sum']}\b\S*")
 
 def read_text(lines: Sequence[str]) -> Read:
     """A page as plain text: sections stand between blank lines."""
-    made = Read()
+    made = Read(edge=_edge(lines))
     result = False
     for number, section in enumerate(_sections(lines)):
         head, *rest = section
@@ -194,6 +203,17 @@ def read_text(lines: Sequence[str]) -> Read:
     return made
 
 
+def _columns(line: str) -> int:
+    """The width of a line, in which the hat of m̂ has none."""
+    return sum(not unicodedata.combining(character) for character in line)
+
+
+def _edge(lines: Sequence[str]) -> int:
+    """Where values end: in lines that hold nothing but their value, and those that end where they do."""
+    ends = [_columns(line) for line in lines if _VALUE.match(line) and not line.startswith("|")]
+    return max(ends, default=0)
+
+
 def _opens(line: str) -> bool:
     """The working under a caption begins with a line that is indented by one."""
     return bool(re.match(r" \S", line) or _RUNNING.match(line) or is_titles(line))
@@ -211,7 +231,7 @@ def _sections(lines: Iterable[str]) -> Iterator[list[str]]:
 
 def read_markdown(lines: Sequence[str]) -> Read:
     """A page as Markdown."""
-    made, kind, k = Read(), "", 0
+    made, kind, k = Read(edge=_edge(lines)), "", 0
     body: _Body | None = None
     sections = {WORDS["conventions"]: "sentence", WORDS["data_and_parameters"]: "data", WORDS["data"]: "data",
                 WORDS["heading_result"]: "result"}  # fmt: skip
@@ -227,7 +247,9 @@ def read_markdown(lines: Sequence[str]) -> Read:
         elif line.startswith("```"):
             end = lines.index("```", k + 1)
             if line == "```text" and is_titles(lines[k + 1]):
-                _Body(made).read(lines[k + 1 : end], before=True)
+                # before the next layer's heading it belongs to the block that ends there
+                following = next((text for text in lines[end + 1 :] if text), "")
+                _Body(made).read(lines[k + 1 : end], before=not following.startswith(("## ", "### ")))
             elif line == "```text" and body:
                 body.read(lines[k + 1 : end])
             else:
@@ -237,9 +259,12 @@ def read_markdown(lines: Sequence[str]) -> Read:
             end = next((n for n in range(k, len(lines)) if not lines[n].startswith("|")), len(lines))
             made.add("caption", *lines[k : k + 2])
             body.table()
+            heads = [_unescaped(cell) for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            counted = bool(re.fullmatch(rf"(?:{_COUNTED})(?: (?:{_COUNTED}))*", line.split("|")[2].strip()))
             for row in lines[k + 2 : end]:
                 cells = [_unescaped(cell) for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
-                body.row("   ".join(filter(None, cells)), row)
+                place = cells.pop(1) if counted else ""
+                body.row("   ".join(filter(None, cells)), row, sample=place if heads[1] == WORDS["sample"] else "")
             k = end - 1
         elif line and _LEFT_OUT.fullmatch(_unescaped(line)):
             made.add("sentence", line)
@@ -269,6 +294,7 @@ class _Body:
 
     def __init__(self, made: Read) -> None:
         self.made = made
+        self.edge = made.edge
         self.mode = ""
         self.waiting: list[str] = []
         self.addends: list[str] = []
@@ -276,6 +302,8 @@ class _Body:
         self.left_out = False
         self.added_up = ""
         self.heads: list[tuple[int, str]] = []
+        self.counted, self.counted_at = "", 0
+        self.column_name = ""
 
     def read(self, lines: Sequence[str], before: bool = False) -> None:
         """The lines of a block; `before` those that stand before its caption."""
@@ -308,9 +336,14 @@ class _Body:
             if _COLUMNS.match(line) and not _VALUE.match(line):
                 self.made.add("caption", line)
                 self.mode = "columns"
+                # of samples the heading names the quantity; gates and weights have rows of their own
+                self.column_name = line.rpartition(" = ")[2] if line.startswith(_SAMPLES) else ""
             elif _TABLE.fullmatch(line):
                 self.made.add("caption", line)
                 self.table()
+                found = _TABLE.fullmatch(line)
+                assert found
+                self.counted, self.counted_at = found[1] or "", found.start(1)
             elif line == _SAMPLES:
                 self.made.add("caption", line)
                 self.mode = "samples"
@@ -329,20 +362,31 @@ class _Body:
                 self.heads = [(m.start(), m[0]) for m in re.finditer(r"\S+(?: \S+)*", line)]
             elif self.mode == "rows" and (self.waiting or not re.match(r" [^\d\s\[]\S* += ", line)):
                 self._rows_line(line)
-            elif self.mode == "running" and re.match(r" +\d+  \S", line):
-                self._running(line)
+            elif self.mode == "running" and (self.waiting or re.match(r" +\d+  \S", line)):
+                self.waiting.append(line)
+                if re.search(rf"[=≈] +{NUMBER.pattern} +{NUMBER.pattern}$", line):
+                    lines_, self.waiting = self.waiting, []
+                    self._running(" " + _joined(lines_), *lines_)
             elif self.mode == "table" and (self.waiting or not self._chain_begins(line)):
                 self._table_line(line)
             elif self.mode == "columns" and not re.match(r" (?:\d+ +)?\S* = ", line):
                 self._columns_line(line)
             else:
                 taken = self._chain_length(lines, k)
-                self._chain(lines[k : k + taken])
+                if self.mode == "samples" and line.startswith(" " * 6) and not _VALUE.match(lines[k + taken - 1]):
+                    self.made.add("caption", *lines[k : k + taken])  # the formula that the samples share
+                else:
+                    self._chain(lines[k : k + taken])
                 k += taken
                 continue
             k += 1
         if self.waiting:
             raise UnreadableError(f"no value: {self.waiting}")
+
+    def _ends(self, line: str) -> bool:
+        """Whether an equation ends here: with a value that stands in the value column, not with a term that
+        stands before a break."""
+        return bool(_VALUE.match(line)) and _columns(line) >= self.edge
 
     def _sentence(self, lines: Sequence[str], k: int) -> int:
         for taken in range(1, 5):
@@ -355,7 +399,7 @@ class _Body:
 
     def _chain_begins(self, line: str) -> bool:
         rest = _VALUE.match(line)
-        text = rest[1] if rest else line
+        text = (rest[1] if rest else line).partition(" since ")[0]  # a reason has a sign of its own
         return bool(_SIGN.search(text)) and not _TOTAL.fullmatch(_SIGN.split(text.strip())[0])
 
     def _chain_length(self, lines: Sequence[str], k: int) -> int:
@@ -373,27 +417,35 @@ class _Body:
         if self.mode != "running":
             self.mode = "samples" if self.mode == "samples" else ""
         text = _joined(lines)
-        text = re.sub(r"^\d+ {3,}(?=\S)", "", text)
+        sample = re.match(r"(\d+) {3,}(?=\S)", text)
+        text = text[sample.end() :] if sample else text
         name, *parts = _SIGN.split(text)
         pairs = list(zip(parts[::2], parts[1::2], strict=True))
         pairs = _with_reasons(pairs)
         if not pairs or not re.fullmatch(rf"{NUMBER.pattern}|NaN|-?∞", pairs[-1][1]):
             raise UnreadableError(f"no value in {text!r}")
         sign, value = pairs.pop()
-        self.made.equation(Equation(name.strip(), pairs, sign, value), *lines)
+        self.made.equation(Equation(name.strip(), pairs, sign, value, sample=sample[1] if sample else ""), *lines)
 
     # tables
 
     def table(self) -> None:
         self.mode, self.addends, self.total, self.left_out = "table", [], "", False
+        self.counted, self.counted_at = "", 0
 
     def _table_line(self, line: str) -> None:
         self.waiting.append(line)
-        if _VALUE.match(line):
+        if self._ends(line):
             lines, self.waiting = self.waiting, []
-            self.row(_joined(lines), *lines)
+            first, place = lines[0], ""
+            if self.counted:
+                # the column between the label and the operands says which addend it is
+                found = _PLACES_COUNTED.match(first, self.counted_at)
+                place = found[0] if found else ""
+                first = first[: self.counted_at] + " " * len(place) + first[self.counted_at + len(place) :]
+            self.row(_joined([first, *lines[1:]]), *lines, sample=place if self.counted == WORDS["sample"] else "")
 
-    def row(self, text: str, *lines: str) -> None:
+    def row(self, text: str, *lines: str, sample: str = "") -> None:
         """A row of an equation table: label, operands, what they are called here, value."""
         if not _VALUE.match(text):
             if not _SENTENCES.fullmatch(text):
@@ -413,7 +465,7 @@ class _Body:
         label, form = _labelled(left)
         forms = [("=", form)] if form else []
         self.addends.append(value)
-        self.made.equation(Equation(label, forms, sign, value), *lines)
+        self.made.equation(Equation(label, forms, sign, value, sample=sample), *lines)
 
     def _total(self, total: str, name: str, sign: str, value: str, lines: Sequence[str]) -> None:
         if total == WORDS["sum"]:
@@ -422,17 +474,13 @@ class _Body:
             form = total.replace(WORDS["sum"], f"({self.total})" if self.total.startswith("-") else self.total)
         left_out = self.left_out and total == WORDS["sum"]
         self.total = value
-        if left_out:
-            self.made.unjudged.append(lines[-1])
-            self.made.add("equation", *lines)
-        else:
-            self.made.equation(Equation(name, [("=", form)], sign, value), *lines)
+        self.made.equation(Equation(name, [("=", form)], sign, value, whole=not left_out), *lines)
 
     # columns: two lines a sample
 
     def _columns_line(self, line: str) -> None:
         self.waiting.append(line)
-        if not _VALUE.match(line):
+        if not self._ends(line):
             return
         lines, self.waiting = self.waiting, []
         found = _VALUE.match(lines[-1])
@@ -440,19 +488,21 @@ class _Body:
         rows = [line for line in lines if line.strip()]
         rows[-1] = found[1]
         forms: list[tuple[str, str]] = []
+        sample = re.match(r" (\d+) ", rows[0])
         for row in filter(str.strip, rows):
             text = row.strip()
             mark, text = ("≈", text[1:]) if text.startswith("≈") else ("=", text)
             # the sample, the gate or the weight stands before the numbers
-            text = re.sub(r"^\S+ {2,}(?=[^ +-])", "", text.strip()) if not forms else text.strip()
+            text = re.sub(r"^\S+ {2,}", "", text.strip()) if not forms else text.strip()
             forms.append((mark, re.sub(" +", " ", text)))
-        self.made.equation(Equation("", forms, found[2], found[3]), *lines)
+        name = Equation(self.column_name, forms, found[2], found[3], sample=sample[1] if sample else "")
+        self.made.equation(name, *lines)
 
     # places: where, the patch under the kernel, the working
 
     def _rows_line(self, line: str) -> None:
         self.waiting.append(line)
-        if not _VALUE.match(line):
+        if not self._ends(line):
             return
         lines, self.waiting = self.waiting, []
         cells: dict[str, str] = {}
@@ -465,8 +515,9 @@ class _Body:
         pairs = _with_reasons([("=", first), *zip(parts[::2], parts[1::2], strict=True)])
         sign, value = pairs.pop()
         equation = Equation(cells.get(WORDS["at"], ""), pairs, sign, value, beside=head)
+        equation.sample = cells.get(WORDS["sample"], "")
         if head == WORDS["window"] or " under " in head:
-            equation.window = [row.split() for row in cells[head].split(" / ")] if cells[head] else []
+            equation.window, equation.patch = _patch(cells[head]) if cells[head] else [], cells[head]
         elif head == WORDS["fed"]:
             equation.fed = cells[head]
         group = next((cells[word] for word in (WORDS["channel"], WORDS["sample"]) if word in cells), "")
@@ -482,16 +533,22 @@ class _Body:
 
     # a long sum: k, product, its value, what has been added up
 
-    def _running(self, line: str) -> None:
+    def _running(self, line: str, *lines: str) -> None:
         found = re.fullmatch(rf" +(\d+)  (.+?) +([=≈]) +({NUMBER.pattern}) +({NUMBER.pattern})", line)
         if not found:
             raise UnreadableError(f"no row of a running sum: {line!r}")
-        self.made.equation(Equation(found[1], [("=", found[2])], found[3], found[4], counted=False), line)
+        self.made.equation(Equation(found[1], [("=", found[2])], found[3], found[4], counted=False), *lines)
         if self.added_up:
             added = f"{self.added_up} + ({found[4]})"
             place = len(self.made.kinds) - 1
-            self.made.equations.append(Equation("", [("=", added)], "", found[5], place, (line,), False))
+            self.made.equations.append(Equation("", [("=", added)], "", found[5], place, lines, False))
         self.added_up = found[5]
+
+
+def _patch(text: str) -> list[list[str]]:
+    """The numbers of a patch, row by row; dots are padding."""
+    rows = [[number for number in row.split() if number != "."] for row in text.split(" / ")]
+    return [row for row in rows if row]
 
 
 def _continued(lines: Sequence[str], k: int) -> int:
@@ -551,7 +608,8 @@ class Judge:
     judged: int = 0
     bare: int = 0
     """Lines that only repeat a number: `∂f/∂q = z = -4`, which stands on the page already."""
-    names: dict[str, Decimal] = field(default_factory=dict)
+    names: dict[tuple[str, str, str], Decimal] = field(default_factory=dict)
+    """What stands on the page, by layer, sample and name."""
     seen: set[Decimal] = field(default_factory=lambda: {Decimal(0), Decimal(1)})
     """The numbers that the reader has met, on this page or the pages before."""
     given: set[Decimal] = field(default_factory=set)
@@ -561,17 +619,21 @@ class Judge:
         self.given |= read.given
         seen = self.seen
         self.problems += judge_pictures(read.pictures, read.chosen, read.equations, read.partial)
-        self.names = {name.removeprefix("new "): x for name, x in self.names.items() if name.startswith("new ")}
+        self.names = {
+            (layer, sample, name.removeprefix("new ")): x
+            for (layer, sample, name), x in self.names.items()
+            if name.startswith("new ")
+        }
         with localcontext(Context(prec=PRECISION)):
             for equation in read.equations:
                 try:
-                    said = list(self._judge(equation, seen))
+                    said = list(self._judge(equation, seen)) if equation.whole else []
                 except (UnreadableError, ArithmeticError) as error:
                     said = [f"cannot be worked out: {error!r}"]
                 self.problems += [f"line {equation.line + 1}: {text}: {equation.source}" for text in said]
                 if equation.value not in ("NaN", "∞", "-∞"):
                     seen.add(abs(Decimal(equation.value)))
-                    self.names[equation.name] = Decimal(equation.value)
+                    self.names[equation.layer, equation.sample, equation.name] = Decimal(equation.value)
         for number in read.states:
             if abs(Decimal(number)) not in seen:
                 self.problems.append(f"a time step begins with {number}, to which nothing on the page leads")
@@ -599,7 +661,9 @@ class Judge:
             self.bare += 1
             if equation.sign != "=":
                 yield "a number that is repeated is not rounded again"
-            known = self.names.get(symbols.removeprefix("-")) if symbols else None
+            if symbols == WORDS["drawn_one"]:
+                return  # a new number, given like data
+            known = self._known(symbols.removeprefix("-"), equation) if symbols else None
             if known is not None and Decimal(equation.value) != (-known if symbols.startswith("-") else known):
                 yield f"{symbols} stands on the page as {known}"
             if known is None and abs(Decimal(equation.value)) not in seen and not self._given(equation.value):
@@ -610,6 +674,15 @@ class Judge:
         for (sign, _), before, after in zip(forms[1:], trees, trees[1:], strict=False):
             yield from self._middle(sign, before, after)
         yield from self._value(equation.sign, trees[-1], equation.value)
+
+    def _known(self, name: str, equation: Equation) -> Decimal | None:
+        """What the page has said of a name, as read in an equation of a layer and a sample; of the user's
+        names, which hold everywhere, in whichever layer it said so."""
+        own = self.names.get((equation.layer, equation.sample, name))
+        if own is not None:
+            return own
+        others = {x for (_, sample, other), x in self.names.items() if (sample, other) == (equation.sample, name)}
+        return others.pop() if len(others) == 1 else None
 
     def _given(self, value: str) -> bool:
         """Whether a given number that has more decimals than computed ones is shown with theirs."""
@@ -742,7 +815,7 @@ def values_in(page: PageOf) -> int:
                 case Lines(lines):
                     count += len(lines)
                 case Table(_, rows):
-                    count += sum(1 for row in rows if row.cells or row.total)
+                    count += sum(1 for row in rows if not row.left_out)
                 case Rows(places):
                     count += len(places)
                 case Columns(_, rows_):

@@ -66,7 +66,8 @@ def convolution(net: TorchNetwork, name: str, layer: Layer, x: Tensor) -> Tensor
     kernel = each(layer["kernel"], rank)
     shape = (x.shape[1], channels // groups) if transposed else (channels, x.shape[1] // groups)
     weights = net.parameter(name, layer, "weights", "W", (*shape, *kernel))
-    bias = None if layer.get("bias") is False else net.parameter(name, layer, "bias", "b", (channels,))
+    absent = f"{layer['share']}.b" not in net.leaves if layer.get("share") else layer.get("bias") is False
+    bias = None if absent else net.parameter(name, layer, "bias", "b", (channels,))
     if layer.get("flip_kernel"):
         weights = weights.flip(list(range(2, 2 + rank)))
     stride, dilation = each(layer.get("stride", 1), rank), each(layer.get("dilation", 1), rank)
@@ -145,6 +146,11 @@ def _cell(kind: str, layer: Layer, gate: Callable[..., Tensor], act: Any, h: Ten
     return (1 - z) * n + z * h if layer.get("keep", "old") == "old" else (1 - z) * h + z * n, c
 
 
+def _places(net: TorchNetwork, value: str, prefix: str, s: str) -> list[tuple[dict[str, Tensor], str]]:
+    """Where a named state may be found, the first one first."""
+    return [(net.ends, f"{value}.{prefix}{s}"), (net.ends, f"{value}.{s}"), (net.outputs, value), (net.nodes, value)]
+
+
 def _walk(net: TorchNetwork, name: str, layer: Layer, x: Tensor, parts: Layer, prefix: str, back: bool) -> list[Tensor]:
     """The states h after each step, by the step's place in the input."""
     kind, units, shapes = layer["type"], layer["units"], {"weights": x.shape[2], "recurrent": layer["units"]}
@@ -153,20 +159,27 @@ def _walk(net: TorchNetwork, name: str, layer: Layer, x: Tensor, parts: Layer, p
     for part, sign in SIGNS.items():
         for g in GATES[kind]:
             given = parts.get(part, False if part == "recurrent_bias" else None)
+            if isinstance(given, dict) and "packed" in given:
+                axis = 1 if flipped and part in shapes else 0
+                pieces = torch.tensor(given["packed"], dtype=torch.float64).chunk(len(GATES[kind]), axis)
+                given = pieces[given.get("order", "".join(GATES[kind])).index(g)].tolist()
             if isinstance(given, dict):
                 given = given.get(g, False if part == "recurrent_bias" else None)
-            if given is False:
-                continue
             shape = (units, shapes[part]) if part in shapes else (units,)
             id = f"{prefix}{sign}_{g}" if g else f"{prefix}{sign}"
+            if f"{layer['share']}.{id}" not in net.leaves if layer.get("share") else given is False:
+                continue
             w = net.parameter(name, {**layer, part: given}, part, id, shape[::-1] if flipped else shape)
             held[part, g] = w.T if flipped and w.dim() == 2 else w
     start = parts.get("initial_state")
     states = []
     for s in "hc" if kind == "lstm" else "h":
         value = start.get(s, 0) if isinstance(start, dict) else start or 0
-        state = torch.tensor(value, dtype=torch.float64).expand(x.shape[0], units)
-        states.append(net.keep(f"{name}.{prefix}{s}@0", state.clone().requires_grad_()))
+        if isinstance(value, str):  # a recurrent layer's last state, a layer's output, or a node
+            state = next(f[k] for f, k in _places(net, value, prefix, s) if k in f).clone()
+        else:
+            state = torch.tensor(value, dtype=torch.float64).expand(x.shape[0], units).clone().requires_grad_()
+        states.append(net.keep(f"{name}.{prefix}{s}@0", state))
     h, c = states if kind == "lstm" else (states[0], states[0])
     zero = torch.zeros(units, dtype=torch.float64)
 
@@ -183,12 +196,14 @@ def _walk(net: TorchNetwork, name: str, layer: Layer, x: Tensor, parts: Layer, p
         if layer.get("truncate") and k and k % layer["truncate"] == 0:
             h, c = h.detach(), c.detach()
         made = _cell(kind, layer, gate_at(t), lambda z: net.activated(layer.get("activation", "tanh"), z), h, c)
-        m = mask[:, t, None]
-        h, c = (m * new + (1 - m) * old for new, old in zip(made, (h, c), strict=True))
+        if not mask[:, t].all():  # where the step is not read, both states stay as they were
+            m = mask[:, t, None]
+            made = tuple(m * new + (1 - m) * old for new, old in zip(made, (h, c), strict=True))
+        h, c = made
         found[t] = h = net.keep(f"{name}.{prefix}h@{t + 1}", h)
         if kind == "lstm":
             c = net.keep(f"{name}.{prefix}c@{t + 1}", c)
-    net.ends[f"{name}.{prefix}"] = h
+    net.ends |= {f"{name}.{prefix}h": h, f"{name}.{prefix}c": c}
     return [found[t] for t in range(count)]
 
 
@@ -198,7 +213,7 @@ def recurrent(net: TorchNetwork, name: str, layer: Layer, x: Tensor) -> Tensor:
     if second:
         ways.append(_walk(net, name, layer, x, {} if second is True else second, "reverse.", True))
     if layer.get("output", "last") == "last":
-        return torch.cat([net.ends[f"{name}."], *([net.ends[f"{name}.reverse."]] if second else [])], 1)
+        return torch.cat([net.ends[f"{name}.h"], *([net.ends[f"{name}.reverse.h"]] if second else [])], 1)
     return torch.cat([torch.stack(way, 1) for way in ways], 2)
 
 
@@ -214,6 +229,7 @@ def attention(net: TorchNetwork, name: str, layer: Layer, x: Tensor) -> Tensor:
         given, sign = layer.get(part) or {}, part[0]
         shape = (out, source.shape[-1])
         flipped = layer.get("weight_layout", net.conventions.get("weight_layout")) == "in_out"
+        given = {**given, "share": layer.get("share")}
         w = net.parameter(name, given, "weights", f"W_{sign}", shape[::-1] if flipped else shape)
         made = source @ (w if flipped else w.T)
         if given.get("bias", False) is False:

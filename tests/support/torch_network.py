@@ -1,13 +1,13 @@
 """The same YAML by PyTorch in float64: an interpreter of its own, which shares nothing with the graph.
 
-Dense layers, activations, blocks, dropout, `graph:` (through its parsed expressions), losses,
-penalty, upstream.
+Dense layers, activations, blocks, dropout, `graph:` (through its parsed expressions), losses, penalty, upstream; the
+other layers are in `torch_layers`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 import yaml
 
 from bptrace.spec.expression import Binary, Call, Literal, Name, Unary, parse
+from support.torch_layers import DEEP_LAYERS
 
 torch.set_num_threads(1)
 Tensor = torch.Tensor
@@ -77,7 +78,10 @@ LOSSES: dict[str, Any] = {
 }
 
 
-KNOWN_LAYERS = {"dense", "activation", "residual", "concat", "add", "multiply", "dropout"}
+KNOWN_LAYERS = {"dense", "activation", "residual", "concat", "add", "multiply", "dropout", *DEEP_LAYERS}
+NORMS = ("batch_norm", "group_norm", "layer_norm", "rms_norm")
+CHANNELS = ("dropout", "activation", "residual", "add", "multiply", "concat", *NORMS)
+"""Layers after which the channels of an image stand where they stood."""
 
 
 def _walk(layers: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -94,20 +98,25 @@ def layer_types(text: str) -> set[str]:
 class TorchNetwork:
     """`objective` (loss, or what `upstream` is the gradient of), and every leaf and node by id."""
 
-    def __init__(self, text: str, given: Mapping[str, Any] = {}) -> None:
-        """`given` are the starting values, by id, of parameters that the YAML leaves out."""
+    def __init__(
+        self, text: str, given: Mapping[str, Any] = {}, iteration: int = 1, rows: Sequence[int] | None = None
+    ) -> None:
+        """`given` are values by id of parameters and running statistics, which replace the YAML's, `rows` the
+        samples of the iteration from 0 (all)."""
         self.yaml: dict[str, Any] = yaml.safe_load(text)
-        self.given = given
+        self.given, self.iteration, self.samples = given, iteration, rows
+        self.states: dict[str, Tensor] = {}
+        self.ends: dict[str, Tensor] = {}
         self.nodes: dict[str, Tensor] = {}
         self.leaves: dict[str, Tensor] = {}
         self.weights: list[tuple[str, str]] = []
-        conventions = self.yaml.get("conventions") or {}
-        self.columns = conventions.get("sample_axis") == "columns"
-        self.flipped = conventions.get("weight_layout") == "in_out"
+        self.conventions: dict[str, Any] = self.yaml.get("conventions") or {}
+        self.columns = self.conventions.get("sample_axis") == "columns"
+        self.flipped = self.conventions.get("weight_layout") == "in_out"
         self.targets: dict[str, Tensor] = {}
         self._data()
         output = self._graph() if "graph" in self.yaml else self._layers()
-        self.objective = self._objective(output)
+        self.output, self.objective = output, self._objective(output)
         if self.objective is not None:
             self.objective.backward()
 
@@ -130,7 +139,7 @@ class TorchNetwork:
         for kind, default, into in (("inputs", "x", self.inputs), ("targets", "t", self.targets)):
             arrays = data.get(kind, {})
             for name, array in (arrays if isinstance(arrays, dict) else {default: arrays}).items():
-                into[name] = tensor(array)
+                into[name] = tensor(array) if self.samples is None else tensor(array)[list(self.samples)]
 
     def _rows(self, value: Tensor) -> Tensor:
         """A sample a row."""
@@ -154,17 +163,26 @@ class TorchNetwork:
             source = layer.get("input")
             if source is not None:
                 wanted = [source] if isinstance(source, str) else source
-                previous = torch.cat([self.outputs[w] for w in wanted], dim=-1)
-            if layer["type"] == "dense":
-                previous = self._keep(f"{name}.z", self._dense(name, layer, previous))
-            elif layer["type"] == "dropout":
-                previous = self._dropped(name, layer, previous)
-            elif layer["type"] != "activation":
-                previous = self._joined(layer, previous)
-            function = layer.get("activation", layer.get("function"))
-            previous = self._activate(function, previous)
+                previous = self._concatenated([self.outputs[w] for w in wanted])
+            before, kind = previous, layer["type"]
+            if kind in DEEP_LAYERS:
+                previous = DEEP_LAYERS[kind](self, name, layer, before)
+                bare = kind in NORMS and not {f"{name}.gamma", f"{name}.beta"} & set(self.leaves)
+                if not (bare and layer.get("activation")):  # x̂ itself is activated
+                    self.keep(f"{name}.{self._named(kind, layer)}", previous)
+            elif kind == "dense":
+                previous = self.keep(f"{name}.z", self._dense(name, layer, before))
+            elif kind == "dropout":
+                previous = self._dropped(name, layer, before)
+            elif kind != "activation":
+                previous = self._joined(layer, before)
+            function = layer.get("activation", layer.get("function")) if kind != "rnn" else None
             if function not in (None, "identity", "linear"):
-                self._keep(f"{name}.a", previous)
+                axis = getattr(previous, "channel", None)
+                previous = self.mark(self.keep(f"{name}.a", self.activated(function, previous)), axis)
+            if kind in CHANNELS:
+                first = self.outputs[layer["inputs"][0]] if layer.get("inputs") else before
+                self.mark(previous, getattr(first, "channel", None))
             self.nodes[f"{name}.y"] = self.outputs[name] = previous
             if previous.requires_grad:
                 previous.retain_grad()
@@ -177,12 +195,32 @@ class TorchNetwork:
             parts = [self.outputs[name] for name in layer["inputs"]]
             parts += [x] if len(parts) == 1 else []
         if layer["type"] == "concat":
-            return torch.cat(parts, dim=-1)
+            return self._concatenated(parts)
         return torch.stack(parts).prod(0) if layer["type"] == "multiply" else torch.stack(parts).sum(0)
 
+    def _concatenated(self, parts: list[Tensor]) -> Tensor:
+        """Along the features: channels of images."""
+        axis = next((part.channel for part in parts if hasattr(part, "channel")), None)
+        return self.mark(torch.cat(parts, dim=-1 if axis is None else axis), axis)
+
+    @staticmethod
+    def mark(value: Tensor, channel: int | None) -> Tensor:
+        """Note where the channels of an image are."""
+        if channel is not None:
+            value.channel = channel  # type: ignore[attr-defined]
+        return value
+
+    @staticmethod
+    def _named(kind: str, layer: dict[str, Any]) -> str:
+        """What a layer's result is called before its activation, if it has one."""
+        computed = kind.startswith(("conv", "embedding", "positional")) or kind.endswith("attention")
+        plain = layer.get("activation") is None or kind == "rnn"
+        return "z" if computed or not plain else "y"
+
     def _drawn(self, name: str, layer: dict[str, Any], x: Tensor) -> Tensor:
-        """The mask of the first iteration; random numbers come row by row, in the layout of the file."""
-        stream = random.Random(f"{layer.get('seed', self.yaml.get('seed', 0))}:{name}.mask:1")
+        """The mask of an iteration; random numbers come row by row, in the layout of the file."""
+        seed = layer.get("seed", self.yaml.get("seed", 0))
+        stream = random.Random(f"{seed}:{name}.mask:{self.iteration}")
         shape = x.T.shape if self.columns else x.shape
         numbers = tensor([stream.random() for _ in range(x.numel())]).reshape(shape)
         return (numbers >= float(layer.get("rate", 0.5))).double()
@@ -192,12 +230,12 @@ class TorchNetwork:
         kept = x * (self._rows(mask) if mask.dim() == x.dim() else mask)
         return kept if layer.get("scale") == "none" else kept / (1 - float(layer.get("rate", 0.5)))
 
-    def _keep(self, id: str, value: Tensor) -> Tensor:
+    def keep(self, id: str, value: Tensor) -> Tensor:
         value.retain_grad()
         self.nodes[id] = value
         return value
 
-    def _activate(self, function: Any, z: Tensor) -> Tensor:
+    def activated(self, function: Any, z: Tensor) -> Tensor:
         if function is None:
             return z
         if isinstance(function, str):
@@ -206,13 +244,29 @@ class TorchNetwork:
         return ACTIVATIONS[constants.pop("type")](z, **constants)
 
     def _parameter(self, id: str, given: Any, shape: tuple[int, ...], weight: bool) -> Tensor:
-        if given is None:
+        if id in self.given:
             value = torch.tensor(self.given[id], dtype=torch.float64).reshape(shape)
         else:
             value = tensor(given)
             value = value.expand(shape).clone() if value.dim() == 0 else value
         self.weights.append((id, "weights" if weight else "bias"))
         return self._leaf(id, value)
+
+    def parameter(self, name: str, layer: dict[str, Any], part: str, sign: str, shape: tuple[int, ...]) -> Tensor:
+        """A layer's parameter, or that of the layer whose parameters it shares."""
+        id = f"{layer.get('share') or name}.{sign}"
+        if id in self.leaves:
+            return self.leaves[id]
+        if part in ("gamma", "beta"):  # not penalised
+            value = torch.tensor(self.given.get(id, layer.get(part)), dtype=torch.float64)
+            return self._leaf(id, value.expand(shape).clone())
+        return self._parameter(id, layer.get(part), shape, "bias" not in part)
+
+    def state(self, id: str, start: Any, shape: tuple[int, ...]) -> Tensor:
+        """Running statistics, which no gradient reaches."""
+        value = torch.tensor(self.given.get(id, start), dtype=torch.float64).expand(shape)
+        self.nodes[id] = value
+        return value
 
     def _dense(self, name: str, layer: dict[str, Any], x: Tensor) -> Tensor:
         flipped = layer.get("weight_layout", "in_out" if self.flipped else "out_in") == "in_out"
@@ -249,7 +303,7 @@ class TorchNetwork:
                 except KeyError:
                     continue
                 value = value.clone() if value.requires_grad else value
-                self.nodes[name] = self._keep(name, value) if value.requires_grad else value
+                self.nodes[name] = self.keep(name, value) if value.requires_grad else value
                 del waiting[name]
         self.outputs = self.nodes
         return self.nodes[self.yaml.get("output", list(self.yaml["graph"])[-1])]
@@ -325,8 +379,10 @@ class TorchNetwork:
         if kind not in ("sum", "mean"):
             name = spec.get("targets", next(iter(self.targets)))
             targets = self._rows(self.targets[name])
-            if targets.dim() == 1 and y.dim() == 2:
-                targets = F.one_hot(targets.long(), y.shape[-1]).double()
+            if targets.dim() == y.dim() - 1 and "cross_entropy" in kind:
+                classes = targets.long()
+                targets = F.one_hot(classes, y.shape[-1]).double()
+                targets[classes == spec.get("ignore", -1)] = 0
         extra = {"threshold": float(spec["threshold"])} if "threshold" in spec else {}
         terms = LOSSES[kind](y, targets, **extra)
         outputs = spec.get(
