@@ -176,10 +176,10 @@ def test_names_of_channels_must_fit(tmp_path: Path) -> None:
 def test_places_are_asked_for_as_the_page_counts_them() -> None:
     """An axis with one place may be left out, as it is on the page."""
     trace = bptrace.load("convolution-3x3").run()
-    page = list(Document(trace, Options(only="c.z[2,1]")).pages([1]))[0]
+    page = next(iter(Document(trace, Options(only="c.z[2,1]")).pages([1])))
     lines = printed(page)
     assert any("4 5 / 7 8" in line for line in lines) and sum("under" in line for line in lines) == 1
-    assert lines == printed(list(Document(trace, Options(only="c.z[1,2,1]")).pages([1]))[0])
+    assert lines == printed(next(iter(Document(trace, Options(only="c.z[1,2,1]")).pages([1]))))
 
 
 def test_long_contributions_are_worked_out_once() -> None:

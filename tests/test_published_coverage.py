@@ -23,7 +23,10 @@ EXAMPLES: dict[str, list[str]] = {
     ],
     "hmkcode-linear": ["hmkcode-linear"],
     "han-kamber": ["han-kamber", "test_han_kamber_rounds_the_output"],
-    "negnevitsky-xor": ["negnevitsky-xor", "negnevitsky-xor-final", "test_negnevitsky_steps"],
+    "negnevitsky-xor": [
+        "negnevitsky-xor", "negnevitsky-xor-final", "test_negnevitsky_steps",
+        "test_published_training: test_xor_is_learnt_from_negnevitskys_start",
+    ],
     "rashid-2layer": ["rashid-2layer"],
     "rashid-3layer": ["rashid-3layer"],
     "rashid-error-split": ["rashid-error-split"],

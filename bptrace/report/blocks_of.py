@@ -137,7 +137,8 @@ class Blocks(LinesOf, TablesOf, ArraysOf, Contributions):
 
         def read(node: Node) -> None:
             for operand in node.inputs:
-                if operand.phase == "setting" or (operand.id.startswith("setting.") and operand not in nodes):
+                made = operand.id.startswith("setting.") and not operand.shape and operand not in nodes
+                if operand.phase == "setting" or made:
                     found[operand] = None  # given, or what a schedule made of it
                 elif operand.inline:
                     read(operand)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bptrace.formula.expr import Expr, Function, Ref, Sum, flat, letter, rebuild
+from bptrace.formula.expr import Choice, Expr, Function, Number, Ref, Sum, Terms, children, flat, letter, rebuild
 from bptrace.formula.text import symbols
 from bptrace.graph.node import Derivative, Node, Of
 from bptrace.graph.op import MatrixForm, formula_of
@@ -31,7 +31,7 @@ class Caption:
 def caption(node: Node, notation: Notation, samples: int) -> Caption:
     """Elementwise nodes have their element formula in general symbols, sums their matrix form."""
     collected = isinstance(node.op, Add) and node.phase == "backward"
-    if node.inline or collected or node.op.name == "drawn":
+    if node.inline or collected or (node.op.name == "drawn" and node.phase == "update"):
         return Caption()
     return _places(node, notation) or _matrix(node, notation, samples) or _element(node, notation)
 
@@ -87,11 +87,11 @@ def _ends(expr: Expr) -> Expr:
     return rebuild(expr, _ends)
 
 
-def _latex(left: str, expr: Expr, name: Callable[[Ref], str]) -> str:
+def _latex(left: str, expr: Expr, name: Callable[[Ref], str], general: bool = False) -> str:
     from bptrace.formula.latex import latex as write
     from bptrace.formula.latex import symbol_latex
 
-    return f"{symbol_latex(left)} = {write(expr, name)}"
+    return f"{symbol_latex(left)} = {write(expr, name, general=general)}"
 
 
 def _element(node: Node, notation: Notation) -> Caption:
@@ -106,7 +106,24 @@ def _element(node: Node, notation: Notation) -> Caption:
         nth, one = expr.arguments[:2]
         symbol = one.node.symbol.symbol if isinstance(one, Ref) and isinstance(one.node.symbol, Of) else "…"
         expr = Function("largest", (nth, letter(symbol)))  # all have one symbol
+    if _tells_places(expr):  # `if k = i`: without its places it would say nothing
+        own = Notation(notation.layer, True)
+        left = own.element(Ref(node, letters))
+        left = left.replace(node.id, notation.one(node), 1)  # what has no layer is named by its id
+        latex = partial(_latex, left, expr, own.element, True)
+        return Caption(f"{left} = {symbols(expr, own.element, general=True)}", "", latex)
     return _equation(notation.one(node), expr, notation, function)
+
+
+def _tells_places(expr: Expr) -> bool:
+    """Whether a formula depends on the place: a choice that compares the letters of indices."""
+    match expr:
+        case Choice(left=Number() as left, right=Number() as right):
+            return left.text.isalpha() and right.text.isalpha()
+        case Sum(terms) if isinstance(terms, Terms) and len(terms):
+            return _tells_places(terms.at(terms.letter))
+        case _:
+            return any(_tells_places(child) for child in children(expr))
 
 
 def _looked_up(node: Node, letters: tuple[str, ...], notation: Notation) -> Caption:

@@ -85,8 +85,10 @@ def _constants(table: Table, digits: int | None, words: Words) -> list[list[list
     constants = table.scaling.constants
     if len(table.rows[0]) > MOST_COLUMNS:
         lines = [
-            [words(f"scaled_{name}"), words("values_between", count=len(values), least=short(min(values)),
-                                            largest=short(max(values)))]
+            [
+                words(f"scaled_{name}"),
+                words("values_between", count=len(values), least=short(min(values)), largest=short(max(values))),
+            ]
             for name, values in constants.items()
         ]
         return [[[heading], *lines]]

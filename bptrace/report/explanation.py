@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from bptrace.formula.expr import (
     Ref,
@@ -16,9 +15,6 @@ from bptrace.report.derivation import worked_inside
 from bptrace.report.labels import Words
 from bptrace.report.numbers import Numbers
 from bptrace.report.sections import Title
-
-if TYPE_CHECKING:
-    pass
 
 LONGEST = 18
 """Characters of a number within a line that was not rounded on paper; longer ones are not written."""

@@ -83,7 +83,7 @@ class Notation:
             sample = self._sample(node, index)
             return node.names[flat] + (f"[{sample}]" if sample else "")
         own = node.layer in ("", self.layer) or node.phase == "loss"
-        named = node.layer or node.phase == "loss" or node.id.startswith("setting.")
+        named = node.layer or node.phase == "loss" or (node.phase == "update" and node.id.startswith("setting."))
         base = array if own and named else node.id
         return f"{base}[{','.join(shown)}]" if shown else base
 

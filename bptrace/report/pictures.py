@@ -85,9 +85,7 @@ def _outer(node: Node) -> list[Index]:
     return list(product(*(range(1 if k in inside else extent) for k, extent in enumerate(node.shape))))
 
 
-def matrices(
-    node: Node, notation: Notation, most: int, names: ChannelNames | None = None
-) -> tuple[list[Matrix], int]:
+def matrices(node: Node, notation: Notation, most: int, names: ChannelNames | None = None) -> tuple[list[Matrix], int]:
     """A node with rows and columns as one matrix a channel and sample; and how many were left out."""
     outer = _outer(node)
     return [matrix(node, place, notation, names) for place in outer[:most]], max(0, len(outer) - most)

@@ -50,5 +50,3 @@ def _lines(item: Title | Heading | Note | Grid) -> Iterator[str]:
                 padded = [*row, *[""] * (len(item.heads) - len(row))]
                 yield f"| {' | '.join(map(escaped, padded))} |"
             yield ""
-
-

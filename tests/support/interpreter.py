@@ -116,6 +116,7 @@ def inlined(path: Path) -> str:
         return text
     document, made = yaml.safe_load(text), network(path=path)
     document["data"] = {table.kind: table.rows[:FILE_ROWS] for table in made.assembly.tables.values()}
+    document.pop("training", None)  # of more rows than these
     for layer in document["layers"]:
         if layer["type"] == "dropout":
             layer["mask"] = made[f"{layer['name']}.mask"].tolist()

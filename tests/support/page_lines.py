@@ -144,7 +144,9 @@ _LAYERS = re.compile(
 )
 _TABLE_WORDS = [WORDS[key] for key in ("unit", "weight", "parameter", "element", "contribution", "gate")]
 _COUNTED = "|".join(sorted(word for key, word in WORDS.items() if key.startswith("axis_")))
-_TABLE = re.compile(rf" (?:{'|'.join(_TABLE_WORDS)})(?: {{2,}}((?:{_COUNTED})(?: (?:{_COUNTED}))*)(?! +[-·+/] ))?  .*= \S.*")
+_TABLE = re.compile(
+    rf" (?:{'|'.join(_TABLE_WORDS)})(?: {{2,}}((?:{_COUNTED})(?: (?:{_COUNTED}))*)(?! +[-·+/] ))?  .*= \S.*"
+)
 _PLACES_COUNTED = re.compile(r"@?\d+(?: @?\d+)*(?=\s|$)")
 _SAMPLES = f" {WORDS['sample']}"
 _COLUMNS = re.compile(

@@ -167,7 +167,9 @@ class Model:
                 self.any_dense, self.recurrent, self.recurrent, self.attention, self.attention, self.same, self.block,
                 self.positions, self.flatten,
             ],
-            "image": [self.convolution, self.convolution, self.pool, self.same, self.block, self.flatten, self.averages],
+            "image": [
+                self.convolution, self.convolution, self.pool, self.same, self.block, self.flatten, self.averages,
+            ],
         }  # fmt: skip
         found: tuple[list[Layer], str, tuple[int, ...]] = self.rng.choice(choices[kind])(kind, shape, depth)
         return found

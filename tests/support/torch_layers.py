@@ -186,7 +186,8 @@ def _walk(net: TorchNetwork, name: str, layer: Layer, x: Tensor, parts: Layer, p
     def gate_at(t: int) -> Callable[..., Tensor]:
         def gate(g: str, h: Tensor, times: Tensor | None = None) -> Tensor:
             inner = h @ held["recurrent", g].T + held.get(("recurrent_bias", g), zero)
-            return x[:, t] @ held["weights", g].T + held.get(("bias", g), zero) + inner * (1 if times is None else times)
+            inner = inner if times is None else inner * times
+            return x[:, t] @ held["weights", g].T + held.get(("bias", g), zero) + inner
 
         return gate
 

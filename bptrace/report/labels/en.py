@@ -303,7 +303,7 @@ WORDS: dict[str, str] = {
     "final_parameters": "final parameters:",
     "more_iterations": "… {count} more iterations …",
     "same_numbers": "Iterations {iterations}: the same numbers, since nothing is updated.",
-    "recorded_as": "recorded: {policy} (a state each {every} iterations, what is shown is computed again from it)",
+    "recorded_as": "recorded: {policy}, a state each {every} iterations; the rest is computed again",
     "batch_samples": "batch: samples {samples}",
     "feeds_into": "feeds into:",
     "starting_parameter": "starting parameter",
@@ -340,8 +340,7 @@ WORDS: dict[str, str] = {
     "loss_ahead": "{runs}: the loss is taken where the gradient is, ahead of the parameters (lookahead); the last "
     "one is that of the parameters themselves.",
     "loss_of_batches": "Each loss is that of the next iteration's batch, the last one that of all data.",
-    "other_losses": "{runs}: the loss is another function than the first run's; its size cannot be "
-    "compared with that.",
+    "other_losses": "{runs}: the loss is another function than the first run's; its size cannot be compared with that.",
     "loss_summary": "Summary: the loss at the start, at the end, its lowest value and after how many updates",
     "loss_first": "first",
     "loss_last": "last",

@@ -301,7 +301,7 @@ WORDS: dict[str, str] = {
     "final_parameters": "最终参数：",
     "more_iterations": "… 另有 {count} 次迭代 …",
     "same_numbers": "第 {iterations} 次迭代：数字相同，因为没有更新。",
-    "recorded_as": "记录方式：{policy}（每 {every} 次迭代保存一次状态，所示数值由此重新计算）",
+    "recorded_as": "记录方式：{policy}，每 {every} 次迭代保存一次状态；其余重新计算",
     "batch_samples": "批次：样本 {samples}",
     "feeds_into": "用于：",
     "starting_parameter": "初始参数",
