@@ -11,19 +11,19 @@ import pytest
 from bptrace.network import load
 
 EPOCHS = {
-    "1-base": [1409, 1793, 1267, 1926, 1449],
-    "2-standard": [1775, 2182, 1547, 2791, 2224],
-    "3-tanh": [510, 720, 328, 654, 865],
-    "4-weights": [369, 278, 1040, 479, 464],
-    "5-stochastic": [5, 4, 9, 6, 5],
-    "6-rate": [4, 4, 5, 7, 4],
+    "efficient-backprop-1-base": [1409, 1793, 1267, 1926, 1449],
+    "efficient-backprop-2-standard": [1775, 2182, 1547, 2791, 2224],
+    "efficient-backprop-3-tanh": [510, 720, 328, 654, 865],
+    "efficient-backprop-4-weights": [369, 278, 1040, 479, 464],
+    "efficient-backprop-5-stochastic": [5, 4, 9, 6, 5],
+    "efficient-backprop-6-rate": [4, 4, 5, 7, 4],
 }
 """Epochs until the loss is below 0.1, with the seeds 0 to 4."""
 AT_OWN_RATE = {
-    "1-base": (0.1827, 387),
-    "2-standard": (0.3698, 241),
-    "3-tanh": (0.2536, 103),
-    "4-weights": (0.1133, 168),
+    "efficient-backprop-1-base": (0.1827, 387),
+    "efficient-backprop-2-standard": (0.3698, 241),
+    "efficient-backprop-3-tanh": (0.2536, 103),
+    "efficient-backprop-4-weights": (0.1133, 168),
 }
 """1/λ_max at the start, with seed 0, and the epochs with it as the learning rate."""
 
@@ -32,11 +32,11 @@ AT_OWN_RATE = {
 def epochs(step: str, seed: int = 0, rate: float | None = None) -> int:
     overrides = ["training.epochs=3000", "training.stop={loss_below: 0.1}", f"seed={seed}", f"training.seed={seed}"]
     overrides += [] if rate is None else [f"optimizer.learning_rate={rate}"]
-    return load(f"efficient-backprop-{step}", overrides=overrides).run(show=[1]).epochs
+    return load(step, overrides=overrides).run(show=[1]).epochs
 
 
 def notes(step: str) -> str:
-    return load(f"efficient-backprop-{step}").spec.network.notes or ""
+    return load(step).spec.network.notes or ""
 
 
 @pytest.mark.parametrize("step", EPOCHS)
@@ -49,7 +49,7 @@ def test_the_notes_say_what_was_measured(step: str) -> None:
 @pytest.mark.parametrize("step", AT_OWN_RATE)
 def test_epochs_at_the_rate_of_the_largest_eigenvalue(step: str) -> None:
     rate, count = AT_OWN_RATE[step]
-    fastest = load(f"efficient-backprop-{step}").run(1).curvature().fastest
+    fastest = load(step).run(1).curvature().fastest
     assert fastest is not None
     assert round(fastest, 4) == rate
     assert epochs(step, rate=rate) == count
@@ -65,11 +65,13 @@ def test_the_last_network_has_that_rate() -> None:
 
 def test_what_each_trick_buys() -> None:
     """Standardised inputs help through the learning rate, one sample at a time helps most."""
-    assert all(a < b for a, b in zip(EPOCHS["1-base"], EPOCHS["2-standard"], strict=True))
-    assert AT_OWN_RATE["2-standard"][1] < AT_OWN_RATE["1-base"][1]
-    assert all(a > 2 * b for a, b in zip(EPOCHS["2-standard"], EPOCHS["3-tanh"], strict=True))
-    assert all(a > 50 * b for a, b in zip(EPOCHS["4-weights"], EPOCHS["5-stochastic"], strict=True))
-    assert sum(EPOCHS["6-rate"]) < sum(EPOCHS["5-stochastic"])
+    base, standard, tanh, weights, stochastic, rate = EPOCHS.values()
+    assert all(a < b for a, b in zip(base, standard, strict=True))
+    own = [count for _, count in AT_OWN_RATE.values()]
+    assert own[1] < own[0]
+    assert all(a > 2 * b for a, b in zip(standard, tanh, strict=True))
+    assert all(a > 50 * b for a, b in zip(weights, stochastic, strict=True))
+    assert sum(rate) < sum(stochastic)
 
 
 def test_the_activation_and_the_inputs_are_the_papers() -> None:
