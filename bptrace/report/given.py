@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LARGEST_BOX = 8
 """Rows and columns up to which a parameter is shown whole."""
+LONGEST_COLUMN = 16
+"""Numbers of a sample that stand below each other; more go on beside them."""
 
 
 def data_and_parameters(page: Page, numbers: Numbers, parameters: bool = True) -> Boxes:
@@ -47,7 +49,8 @@ def _data_box(node: Node, numbers: Numbers, page: Page) -> list[list[list[str]]]
         if node.size > 64:
             return [_large(node, numbers, page.words)]
         places = indices(node.shape)
-        return [[[f"{notation.element(Ref(node, place))} = {text}"] for place, text in zip(places, texts, strict=True)]]
+        lines = [[f"{notation.element(Ref(node, place))} = {text}"] for place, text in zip(places, texts, strict=True)]
+        return [lines[k : k + LONGEST_COLUMN] for k in range(0, len(lines), LONGEST_COLUMN)]
     if len(features) > 1 or node.size > 2000 or (len(features) == 1 and node.shape[features[0]] > 2 * LARGEST_BOX):
         return [_large(node, numbers, page.words)]
     sample = node.axes.index("sample")
