@@ -13,6 +13,7 @@ from support.interpreter import network, places, value_of
 
 from bptrace.errors import SpecError
 from bptrace.graph.op import formula_of
+from bptrace.graph.sources import sources
 from bptrace.network import load
 
 torch = pytest.importorskip("torch", reason="the recurrent layers are compared with PyTorch")
@@ -194,7 +195,9 @@ def test_two_layers_read_each_others_steps_and_share() -> None:
     trace = run([first, second], x, target, loss="half_squared_error")
     np.testing.assert_allclose(trace["m.y"], twice[:, -1].detach().numpy(), rtol=1e-10)
     compare(trace, drawn.tensors)
-    assert trace.assembly(1).graph.by_id["m.z_i@2"].inputs[0].id == "l.h@2"
+    assert sources(trace.assembly(1).graph.by_id["m.z_i@2"])[0].id == "l.h@2"
+    steps = [trace[f"grad.l.y@{t}"] for t in range(1, x.shape[1] + 1)]
+    np.testing.assert_array_equal(trace["grad.l.y"], np.stack(steps, axis=1))
 
 
 # Ids, formulas, the other mode

@@ -166,7 +166,7 @@ class Recurrent(LayerSpec):
     def _joined(self, builder: Builder, name: str, states: list[Node], step: int | None = None) -> Node:
         """Both directions along the features: [forward, reverse]."""
         return builder.graph.add(
-            f"{name}.y" if step is None else f"{name}.y@{step}", Concat(1), *states,
+            f"{name}.y" if step is None else f"{name}.joined@{step}", Concat(1), *states,
             phase="forward", symbol=Own("h" if step is None else f"h@{step}"), axes=("sample", "unit"), layer=name,
             inline=True, quiet=True, step=step,
         )  # fmt: skip

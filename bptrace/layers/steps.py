@@ -17,7 +17,7 @@ from bptrace.ops.activations import Sigmoid, Tanh
 from bptrace.ops.arithmetic import Copy
 from bptrace.ops.blend import Blend
 from bptrace.ops.products import Products
-from bptrace.ops.sequence import Hold, Pick, Stack
+from bptrace.ops.sequence import Hold, Pick
 from bptrace.spec.base import shape_of
 
 if TYPE_CHECKING:
@@ -252,8 +252,6 @@ class Direction:
 
 def time_step(builder: Builder, source: Node, t: int) -> Node:
     """The step of a sequence (N, T, features) at place t from 1: `x@2`."""
-    if isinstance(source.op, Stack):
-        return source.inputs[t - 1]
     id = f"{source.id}@{t}"
     if id in builder.graph.by_id:
         return builder.graph.by_id[id]

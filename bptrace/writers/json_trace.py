@@ -17,6 +17,7 @@ from bptrace.formula.text import symbols
 from bptrace.graph.general import general
 from bptrace.graph.node import Node, Own
 from bptrace.graph.op import formula_of
+from bptrace.graph.sources import sources
 from bptrace.report.notation import Notation, indices
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def node_entry(node: Node, names: Names) -> dict[str, Any]:
         "shape": list(node.shape),
         "names": list(node.names),
         "op": "affine" if node.op.name == "contract" and len(node.inputs) == 3 else node.op.name,
-        "inputs": sources(node),
+        "inputs": [operand.id for operand in sources(node)],
         "block": node.block,
     }
     if node.op.name != "leaf":
@@ -214,14 +215,6 @@ def node_entry(node: Node, names: Names) -> dict[str, Any]:
         if formulas is not None:
             entry["formulas"] = formulas
     return entry
-
-
-def sources(node: Node) -> list[str]:
-    """The ids of what a node is computed from; an inline operand stands for what it is made of."""
-    found: dict[str, None] = {}
-    for operand in node.inputs:
-        found.update(dict.fromkeys(sources(operand) if operand.inline else [operand.id]))
-    return list(found)
 
 
 def _formulas(node: Node, name: Callable[[Ref], str]) -> list[str] | None:

@@ -16,6 +16,7 @@ from bptrace.formula.text import symbols
 from bptrace.graph.general import general
 from bptrace.graph.node import Node
 from bptrace.graph.op import formula_of
+from bptrace.graph.sources import sources
 from bptrace.report.notation import Notation
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ def _drawn(lines: Sequence[str], edges: Sequence[Edge]) -> str:
 def _operations(assembly: Assembly) -> str:
     """A box an operation with its formula, rounded ones for what is given."""
     nodes = [node for node in assembly.graph.stored() if node.phase in ("data", "parameter", "forward")]
-    read = {operand for node in nodes for operand in _operands(node)}
+    read = {operand for node in nodes for operand in sources(node)}
     nodes = [node for node in nodes if node.phase == "forward" or node in read]
     ids = {node: f"n{k}" for k, node in enumerate(nodes, 1)}
-    edges = [(ids[operand], ids[node], "") for node in nodes for operand in _operands(node) if operand in ids]
+    edges = [(ids[operand], ids[node], "") for node in nodes for operand in sources(node) if operand in ids]
     if len(edges) > MOST_EDGES:
         return ""
     lines = []
@@ -64,14 +65,6 @@ def _operations(assembly: Assembly) -> str:
             name = Notation(node.layer).element
             lines.append(f"  {ids[node]}[{label(f'{name(Ref(node, letters))} = {symbols(expr, name, general=True)}')}]")
     return _drawn(lines, edges)
-
-
-def _operands(node: Node) -> list[Node]:
-    """What a node is computed from, each once; an inline operand stands for what it is made of."""
-    found: dict[Node, None] = {}
-    for operand in node.inputs:
-        found.update(dict.fromkeys(_operands(operand) if operand.inline else [operand]))
-    return list(found)
 
 
 # layered networks
@@ -121,7 +114,7 @@ class _Layers:
         edges: dict[Edge, None] = {}
         for node in self.assembly.graph.stored():
             if node.phase == "forward" and node.layer:
-                for operand in _operands(node):
+                for operand in sources(node):
                     if operand.phase in ("data", "forward") and operand.layer != node.layer:
                         edges[self._id(operand.layer or operand.id, ()), self._id(node.layer, ()), ""] = None
         lines = [f"  {id}[{label(self._title(group))}]" for (group, _), id in self.ids.items()]
