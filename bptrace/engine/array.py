@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bptrace.engine.batching import batched
 from bptrace.engine.layout import Layout, changing_nodes, families, is_table, state_leaves
-from bptrace.engine.workspace import Workspace
+from bptrace.engine.workspace import LINE, Workspace, aligned
 from bptrace.errors import UsageError
 from bptrace.graph.node import Node
 from bptrace.graph.op import Call, Op
@@ -43,20 +43,27 @@ class ArrayEngine:
     """Runs iterations of one graph by NumPy; see `ScalarEngine` for what both promise.
 
     The nodes that are computed are those of the layout. `tables` holds data that engines of the same
-    network share.
+    network share. Where rows do not hold everything, `whole` is the layout of those that do: numbers stand
+    in memory as there, since NumPy may come to another last bit where they do not.
     """
 
     name = "array"
 
     def __init__(
-        self, assembly: Assembly, layout: Layout, constant: Sequence[int] | None, tables: dict[str, Array] | None = None
+        self,
+        assembly: Assembly,
+        layout: Layout,
+        constant: Sequence[int] | None,
+        tables: dict[str, Array] | None = None,
+        whole: Layout | None = None,
     ) -> None:
         _refuse_too_large(layout)
         self.np = numpy_for(layout)
         self.layout = layout
+        self._places = layout if whole is None else whole
         self.assembly = assembly
         graph = assembly.graph
-        self._arena: Array = self.np.zeros(max(1, layout.size))
+        self._arena = aligned(self.np, (max(1, self._places.size),))
         self._arrays: dict[Node, Array] = {}
         self._fixed: list[Callable[[], Any]] = []
         self._calls: list[Callable[[], Any]] = []
@@ -67,7 +74,7 @@ class ArrayEngine:
         self._work = Workspace(self.np, self._arrange)
         self._bind_leaves(layout.nodes)
         self._bind_plan(layout.nodes, changing_nodes(assembly, constant is None))
-        self._loss = layout.offsets.get(graph.loss, -1) if graph.loss is not None else -1
+        self._loss = self._places.offsets.get(graph.loss, -1) if graph.loss is not None else -1
         self._loaded: Sequence[int] | None = None
         if constant is not None:
             self._load(constant)
@@ -87,10 +94,10 @@ class ArrayEngine:
     def run(self, batches: Sequence[Sequence[int]], chunk: Any, start: int, losses: list[float | None]) -> None:
         """Run an iteration a batch; rows go to `chunk` from its number `start` on, or nowhere (None)."""
         calls, updates, size = self._calls, self._updates, self.layout.row
-        arena = self._arena[self.layout.begin : self.layout.size]
         rows = (
             None if chunk is None else self.np.frombuffer(chunk)[start : start + len(batches) * size].reshape(-1, size)
         )
+        pieces = self._pieces()
         copy = self.np.copyto
         loss = None if self._loss < 0 else partial(self._arena.item, self._loss)
         with self.np.errstate(all="ignore"):
@@ -100,10 +107,25 @@ class ArrayEngine:
                 for call in calls:
                     call()
                 if rows is not None:
-                    copy(rows[k], arena)
+                    for places, numbers in pieces:
+                        copy(rows[k, places], numbers)
                 losses.append(loss() if loss else None)
                 for call in updates:
                     call()
+
+    def _pieces(self) -> list[tuple[slice, Array]]:
+        """What a row takes from the arena, and where it stands there: neighbours together."""
+        if self._places is self.layout:
+            return [(slice(None), self._arena[: self.layout.size])]
+        begin, runs = self.layout.begin, list[list[int]]()
+        for node, place in self.layout.offsets.items():
+            if place >= begin:
+                here, there = place - begin, self._places.offsets[node]
+                if runs and runs[-1][0] + runs[-1][2] == here and runs[-1][1] + runs[-1][2] == there:
+                    runs[-1][2] += node.size
+                else:
+                    runs.append([here, there, node.size])
+        return [(slice(row, row + size), self._arena[at : at + size]) for row, at, size in runs]
 
     def _load(self, batch: Sequence[int]) -> None:
         """Put the data of a batch into their leaves."""
@@ -122,7 +144,7 @@ class ArrayEngine:
                 self._arrays[node] = self._slot(node)
             elif is_table(self.assembly, node):
                 table = self.assembly.tables[node.id]
-                self._arrays[node] = self.np.zeros(node.shape)
+                self._arrays[node] = aligned(self.np, node.shape)
                 if node.id not in self._known_tables:
                     self._known_tables[node.id] = self.np.array(table.rows, dtype=float).reshape(len(table.rows), -1)
                 rows = self._known_tables[node.id]
@@ -130,10 +152,11 @@ class ArrayEngine:
                 leaf = leaf.reshape(-1, leaf.shape[-1]).T if table.columns else leaf.reshape(leaf.shape[0], -1)
                 self._tables.append((rows, leaf))
             elif values is not None:
-                self._arrays[node] = self.np.array(values, dtype=float).reshape(node.shape)
+                self._arrays[node] = aligned(self.np, node.shape)
+                self._arrays[node][...] = self.np.array(values, dtype=float).reshape(node.shape)
 
     def _slot(self, node: Node) -> Array:
-        start = self.layout.offsets[node]
+        start = self._places.offsets[node]
         return self._arena[start : start + node.size].reshape(node.shape)
 
     def _bind_plan(self, chosen: list[Node], changing: set[Node]) -> None:
@@ -145,13 +168,13 @@ class ArrayEngine:
         late = {t for t in targets if t not in read and t not in self._arrays and targets.count(t) == 1}
         self._still = {id(array) for node, array in self._arrays.items() if node not in changing}
         views: set[Node] = set()
-        apart = self._unrecorded(chosen)
+        apart = self._unrecorded(self._places.nodes)
         plan = [node for node in chosen if node not in self._arrays and node not in late]
         for node in plan:
             view = node.op.view(*self._operands(node)) if node.inline and node.inputs else None
             if view is not None:
                 views.add(node)
-            elif node in self.layout.offsets:
+            elif node in self._places.offsets:
                 view = self._slot(node)
             else:
                 view = apart[node]
@@ -167,11 +190,11 @@ class ArrayEngine:
     def _unrecorded(self, nodes: list[Node]) -> dict[Node, Array]:
         """Places for the nodes that no row has, those alike in rank and file too."""
         found: dict[Node, Array] = {}
-        waiting = families([node for node in nodes if node not in self.layout.offsets])
-        numbers, start = self.np.empty(sum(node.size for node in waiting)), 0
+        waiting = families([node for node in nodes if node not in self._places.offsets])
+        numbers, start = aligned(self.np, (sum(node.size + LINE // 8 for node in waiting),)), 0
         for node in waiting:
             found[node] = numbers[start : start + node.size].reshape(node.shape)
-            start += node.size
+            start += -(-node.size // (LINE // 8)) * (LINE // 8)
         return found
 
     def _operands(self, node: Node) -> list[Array]:
@@ -193,7 +216,7 @@ class ArrayEngine:
             target = carry[leaf]
             if target not in late:
                 source = self._arrays[target]
-                if target in self.layout.offsets and not target.inputs:  # a leaf takes another leaf's value
+                if target in self._places.offsets and not target.inputs:  # a leaf takes another leaf's value
                     source = source.copy()
                     self._updates.append(partial(copy, source, self._arrays[target]))
                 moved.append(partial(copy, self._arrays[leaf], source))
@@ -244,7 +267,7 @@ class ArrayEngine:
 
     def _side_by_side(self, nodes: list[Node]) -> Array | None:
         """The numbers of several nodes as one array, if the arena holds them one after the other."""
-        offsets = self.layout.offsets
+        offsets = self._places.offsets
         end = offsets.get(nodes[0], 0)
         for node in nodes:
             if offsets.get(node) != end:

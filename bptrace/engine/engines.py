@@ -7,13 +7,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bptrace.engine.exact import FormulaEngine
-from bptrace.engine.layout import Layout
+from bptrace.engine.layout import Layout, outline
 from bptrace.engine.scalar import ScalarEngine, TooLongError, fits
 from bptrace.engine.values import FLOATS, Numbers
 
 if TYPE_CHECKING:
     from bptrace.build.assemble import Assembly
     from bptrace.engine.array import ArrayEngine
+    from bptrace.engine.recording import Recording
     from bptrace.engine.schedule import Schedule
 
 
@@ -49,6 +50,10 @@ class Engines:
         """The assembly for a batch size."""
         return self.whole if size == self.whole.samples else self._assembly(size)
 
+    def outline_of(self, recording: Recording, gradients: bool) -> None:
+        """Record less than everything, as `recording` says."""
+        self.outline = cache(lambda size: outline(self.at(size), recording, gradients))
+
     def recorded(self, size: int) -> Layout:
         """What a recorded row holds for a batch size."""
         return self.outline(size) if self.outline is not None else self.layout(size)
@@ -82,7 +87,9 @@ class Engines:
             from bptrace.engine.array import ArrayEngine
 
             layout = self.layout(size) if full else self.recorded(size)
-            self._helpers[size, full] = ArrayEngine(self.at(size), layout, self._constant, self._tables)
+            self._helpers[size, full] = ArrayEngine(
+                self.at(size), layout, self._constant, self._tables, None if full else self.layout(size)
+            )
         return self._helpers[size, full]
 
     @property

@@ -180,13 +180,18 @@ def lean_nodes(assembly: Assembly, gradients: bool) -> set[Node]:
 
 def outline(assembly: Assembly, recording: Recording, gradients: bool) -> Layout:
     """What a row holds where it does not hold everything: by the policy `lean` activations, deltas and
-    the loss, by `replay` the loss. `gradients` are those that a stop rule looks at."""
+    the loss, by `replay` the loss. `gradients` are those that a stop rule looks at.
+
+    With time steps all nodes are computed, since which of them one kernel takes together depends on
+    which there are, and the last bit of a number on that.
+    """
     kept = lean_nodes(assembly, gradients)
     loss = assembly.graph.loss
     if recording.policy == "replay" and loss in kept:
         activations = lean_nodes(assembly, False) - {loss}
         kept -= activations
-    return Layout(assembly, needed_nodes(assembly.graph, kept), kept)
+    stepped = any(node.step is not None for node in assembly.graph.nodes)
+    return Layout(assembly, None if stepped else needed_nodes(assembly.graph, kept), kept)
 
 
 def forward_nodes(graph: Graph) -> list[Node]:

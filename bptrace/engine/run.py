@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bptrace.engine.engines import Engines
 from bptrace.engine.exact import exact_numbers, paper_numbers
-from bptrace.engine.layout import lean_nodes, outline, state_leaves
+from bptrace.engine.layout import lean_nodes, state_leaves
 from bptrace.engine.loop import LOSS_BYTES, Loop, Watcher
 from bptrace.engine.record import Record
 from bptrace.engine.recorder import Recorder
@@ -67,7 +66,7 @@ class Run(Record):
         gradients = stop.gradient_below is not None
         self.recording = self._plan(show, wish or Wish(), gradients)
         if self.recording.every:
-            self.engines.outline = cache(lambda size: outline(self.engines.at(size), self.recording, gradients))
+            self.engines.outline_of(self.recording, gradients)
         self.state = self._first_state(start or before or {})
         self.recorder, self.losses = Recorder(self.engines.numbers is FLOATS, len(self.recording.kept)), []
         states: Any = States()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bptrace.engine.engines import Engines
-from bptrace.engine.layout import outline
 from bptrace.engine.metrics import Evaluation
 from bptrace.engine.record import Record
 from bptrace.engine.recording import Recording
@@ -51,7 +49,7 @@ class StoredRun(Record):
             self._description = dict(header["engine"])
             if self.recording.every:
                 gradients = StopRule(spec.training.stop, schedule).gradient_below is not None
-                self.engines.outline = cache(lambda size: outline(self.engines.at(size), self.recording, gradients))
+                self.engines.outline_of(self.recording, gradients)
             rows, states = StoredRows(Path(file)), StoredRows(states_path(Path(file)))
             found = list(islice(differences(header, self, rows, states), 4))
         except (KeyError, TypeError, ValueError) as error:

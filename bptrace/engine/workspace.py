@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -11,6 +12,20 @@ from bptrace.graph.op import Call
 
 if TYPE_CHECKING:
     from bptrace.graph.op import Array
+
+
+LINE = 64
+"""Bytes of a cache line."""
+
+
+def aligned(numpy: ModuleType, shape: Shape) -> Array:
+    """Zeros that begin with a cache line: where arrays begin elsewhere, NumPy may sum in another order,
+    and a row that is computed again would come to another last bit."""
+    size = math.prod(shape)
+    numbers = numpy.zeros(size + LINE // 8)
+    start = -numbers.ctypes.data % LINE // 8
+    made: Array = numbers[start : start + size].reshape(shape)
+    return made
 
 
 class Workspace:
@@ -41,7 +56,7 @@ class KernelScratch:
         self._taken[shape] = self._taken.get(shape, 0) + 1
         key = (shape, self._taken[shape])
         if key not in self._space.shared:
-            self._space.shared[key] = self._space.np.empty(shape)
+            self._space.shared[key] = aligned(self._space.np, shape)
         return self._space.shared[key]
 
     def arranged(
@@ -49,7 +64,7 @@ class KernelScratch:
     ) -> Array:
         space, key = self._space, (id(source), how)
         if key not in space.arranged:
-            made = space.arranged[key] = space.np.zeros(shape)
+            made = space.arranged[key] = aligned(space.np, shape)
             for call in arrange(made):
                 space.add(source, call)
         return space.arranged[key]
